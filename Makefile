@@ -1,0 +1,31 @@
+# Herald's starters. `make help` lists them. Everything that is missing on the machine is set up by scripts/setup.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := node_modules/.bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup build demo lab test bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+setup: ## what is missing: npm packages, Debian packages (as root), Kubernetes built from its Go modules
+	@scripts/setup all
+
+build: setup
+	@$(BIN)/node scripts/build.ts
+
+demo: build ## the walkthrough on a real API server, narrated
+	@$(BIN)/node test/lab/walkthrough/demo.ts
+
+lab: build ## a cluster of network namespaces to play with (= scripts/lab up)
+	@scripts/lab up
+
+test: setup ## everything that continuous integration runs
+	@$(BIN)/node scripts/test.ts
+
+bench: build ## measures; appends to bench/results.jsonl and rewrites docs/benchmarks.md
+	@$(BIN)/node bench/main.ts
+
+clean: ## removes what was built here (not the cache)
+	rm -rf dist test-results

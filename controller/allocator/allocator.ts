@@ -1,0 +1,288 @@
+/**
+ * The allocator: (pools, who holds what, a request) -> addresses or a reason. Pure: no clock, no randomness, no API.
+ *
+ * Automatic assignment looks first at the pools whose serviceAllocation names the Service, in order of priority and then
+ * of name, after that at the pools without serviceAllocation in order of name; in a pool the ranges go in spec order and
+ * the lowest free address of the first range that has one is taken. An address has one holder. Whoever holds an address
+ * keeps it until it is released, even while a request for a better one is refused.
+ *
+ * A replaced address is not free at once: it is "leaving", and still its old holder's, until `settle` says that the
+ * holder's status shows it no more. Otherwise two Services could show one address for a moment.
+ */
+import type { Pool } from "../../config/config.ts";
+import { compareIpAddresses, formatIpAddress, type IpAddress, type IpFamily } from "../../wire/ip-address.ts";
+import type { AllocationRequest, AllocationResult, Holding, Refusal, RefusalReason } from "./allocation.ts";
+import { type AddressCount, type PoolState, PoolTable } from "./pool-table.ts";
+
+const FAMILIES: readonly IpFamily[] = ["IPv4", "IPv6"];
+
+export class Allocator {
+  #table = new PoolTable(new Map());
+  readonly #holdings = new Map<string, Holding>();
+  /** Addresses that a Service gave up but may still show in its status. */
+  readonly #leaving = new Map<string, readonly IpAddress[]>();
+
+  /**
+   * Takes new pools. A holder whose addresses all lie in one pool of the new ones keeps them, under whatever name that
+   * pool has now; the others lose theirs (which then are leaving). Returns the Services that lost. O(holders).
+   */
+  setPools(pools: ReadonlyMap<string, Pool>): string[] {
+    this.#table = new PoolTable(pools);
+    const lost: string[] = [];
+    for (const [service, holding] of this.#holdings) {
+      const pool = this.#commonPool(holding.addresses);
+      if (pool === undefined) {
+        this.#park(service, holding.addresses);
+        this.#holdings.delete(service);
+        lost.push(service);
+        continue;
+      }
+      if (pool !== holding.pool) this.#holdings.set(service, { addresses: holding.addresses, pool });
+      for (const address of holding.addresses) this.#table.take(address, service);
+    }
+    for (const [service, addresses] of this.#leaving) {
+      for (const address of addresses) this.#table.take(address, service);
+    }
+    return lost;
+  }
+
+  /** Number of pools. */
+  get poolCount(): number {
+    return this.#table.states.size;
+  }
+
+  /** The pool's configuration, or undefined when there is none of that name. */
+  pool(name: string): Pool | undefined {
+    return this.#table.states.get(name)?.pool;
+  }
+
+  /** Names of all pools, in order. */
+  poolNames(): string[] {
+    return [...this.#table.states.keys()];
+  }
+
+  /** How many addresses the pool has and how many are in use; undefined when there is no such pool. */
+  count(pool: string, family: IpFamily): AddressCount | undefined {
+    return this.#table.states.get(pool)?.count(family);
+  }
+
+  /** What the Service holds, or undefined. */
+  holding(service: string): Holding | undefined {
+    return this.#holdings.get(service);
+  }
+
+  /** All holders. */
+  holdings(): ReadonlyMap<string, Holding> {
+    return this.#holdings;
+  }
+
+  /** Name of the pool that owns the address, or undefined. */
+  poolOf(address: IpAddress): string | undefined {
+    return this.#table.find(address)?.state.pool.name;
+  }
+
+  /** Who holds the address: none or one Service (room for several, once addresses can be shared). */
+  holdersOf(address: IpAddress): readonly string[] {
+    const holder = this.#table.find(address)?.range.holderOf(address);
+    return holder === undefined ? [] : [holder];
+  }
+
+  /**
+   * Gives a Service that holds nothing the addresses it already had, as its status tells: those that a pool owns and
+   * nobody else holds, all of one pool. Returns what it holds now; undefined when nothing could be adopted.
+   */
+  adopt(service: string, addresses: readonly IpAddress[]): Holding | undefined {
+    const adopted: IpAddress[] = [];
+    let pool: string | undefined;
+    for (const address of addresses) {
+      const owner = this.poolOf(address);
+      if (owner === undefined || this.#othersHolding(address, service).length > 0) continue;
+      if (pool !== undefined && (owner !== pool || adopted.some((other) => other.family === address.family))) continue;
+      pool = owner;
+      adopted.push(address);
+    }
+    if (pool !== undefined) this.#hold(service, { addresses: adopted, pool });
+    return this.#holdings.get(service);
+  }
+
+  /** The Service gives up all it holds; `settle` frees it. Returns what it held, or undefined. */
+  leave(service: string): Holding | undefined {
+    const holding = this.#holdings.get(service);
+    if (holding === undefined) return undefined;
+    this.#park(service, holding.addresses);
+    this.#holdings.delete(service);
+    return holding;
+  }
+
+  /** What the Service gave up and may still show. */
+  leaving(service: string): readonly IpAddress[] {
+    return this.#leaving.get(service) ?? [];
+  }
+
+  /**
+   * Takes note of addresses that the Service shows without holding them, as if it had given them up: nobody else gets them
+   * before `settle`, even when their pool comes later. What another Service holds stays its own.
+   */
+  guard(service: string, shown: readonly IpAddress[]): void {
+    const known = [...(this.#holdings.get(service)?.addresses ?? []), ...this.leaving(service)];
+    const more = shown.filter((address) => !includes(known, address) && this.#othersHolding(address, service).length === 0);
+    if (more.length === 0) return;
+    this.#park(service, more);
+    for (const address of more) this.#table.take(address, service);
+  }
+
+  /** Frees what the Service gave up, but for what its status still shows. Returns what became free. */
+  settle(service: string, shown: readonly IpAddress[] = []): readonly IpAddress[] {
+    const leaving = this.#leaving.get(service);
+    if (leaving === undefined) return [];
+    const kept = leaving.filter((address) => includes(shown, address));
+    // Two may have shown an address before there was a pool for it: it is the first one's.
+    const freed = leaving.filter((address) => !includes(shown, address) && this.#othersHolding(address, service).length === 0);
+    for (const address of freed) this.#table.release(address);
+    if (kept.length > 0) this.#leaving.set(service, kept);
+    else this.#leaving.delete(service);
+    return freed;
+  }
+
+  /** Frees what the Service holds and what it gave up, at once: it is gone. Returns as `settle`. */
+  release(service: string): readonly IpAddress[] {
+    this.leave(service);
+    return this.settle(service);
+  }
+
+  /**
+   * Finds and takes addresses for a request. What the Service holds already counts as free for itself and is replaced on
+   * success; on refusal it keeps what it holds. O(log n) in addresses, linear in the number of pools.
+   */
+  allocate(request: AllocationRequest): AllocationResult {
+    const result = request.addresses.length > 0 ? this.#findRequested(request) : this.#findAutomatic(request);
+    if (result.kind === "assigned") this.#hold(request.service, result);
+    return result;
+  }
+
+  #hold(service: string, holding: Holding): void {
+    const before = this.#holdings.get(service);
+    if (before !== undefined) this.#park(service, before.addresses);
+    const leaving = this.leaving(service).filter((address) => !includes(holding.addresses, address));
+    if (leaving.length > 0) this.#leaving.set(service, leaving);
+    else this.#leaving.delete(service);
+    for (const address of holding.addresses) this.#table.take(address, service);
+    this.#holdings.set(service, { addresses: holding.addresses, pool: holding.pool });
+  }
+
+  #park(service: string, addresses: readonly IpAddress[]): void {
+    this.#leaving.set(service, [...this.leaving(service), ...addresses]);
+  }
+
+  #findRequested(request: AllocationRequest): AllocationResult {
+    const quoted = quoteList(request.addresses);
+    const families = new Set(request.addresses.map((address) => address.family));
+    const sameFamilies = families.size === request.families.length && request.families.every((family) => families.has(family));
+    if (!sameFamilies) return refuse("FamilyMismatch", `${quoted} does not match the ipFamily of the service`);
+    for (const address of request.addresses) {
+      if (this.poolOf(address) === undefined) return refuse("AddressNotInPool", `${quoteList([address])} is not allowed in config`);
+    }
+    const name = this.#commonPool(request.addresses);
+    const pool = name === undefined ? undefined : this.pool(name);
+    if (pool === undefined) return refuse("AddressesInDifferentPools", `${quoted} are not of one pool`);
+    if (request.pool !== undefined && request.pool !== pool.name) {
+      return refuse("AddressNotInRequestedPool", `${quoted} is not compatible with requested address pool ${request.pool}`);
+    }
+    if (!request.admits(pool)) return refuse("PoolNotAllowed", `pool ${pool.name} not compatible for ip assignment`);
+    for (const address of request.addresses) {
+      const others = this.#othersHolding(address, request.service);
+      if (others.length > 0) return refuse("AddressInUse", `address ${formatIpAddress(address)} is already in use by ${others.join(",")}`);
+    }
+    return { kind: "assigned", addresses: request.addresses, pool: pool.name };
+  }
+
+  #findAutomatic(request: AllocationRequest): AllocationResult {
+    if (request.pool === undefined) {
+      const candidates = this.#candidates(request);
+      return this.#findInPools(request, candidates) ?? this.#exhausted(candidates);
+    }
+    const state = this.#table.states.get(request.pool);
+    if (state === undefined) return refuse("UnknownPool", `unknown pool "${request.pool}"`);
+    if (!request.admits(state.pool)) return refuse("PoolNotAllowed", `pool ${request.pool} not compatible for ip assignment`);
+    if (!request.families.some((family) => state.has(family))) {
+      return refuse("PoolHasNoSuchFamily", `no available IPs in pool ${request.pool}: it has no ${request.families.join(" or ")} addresses`);
+    }
+    return this.#findInPools(request, [state]) ?? refuse("NoFreeAddress", `no available IPs in pool ${request.pool}`);
+  }
+
+  #exhausted(candidates: readonly PoolState[]): Refusal {
+    return candidates.length === 0 ? refuse("NoPools", "no available IPs: no pool with autoAssign admits this service") : refuse("NoFreeAddress", "no available IPs");
+  }
+
+  /** Pools open to automatic assignment, in the order they are tried: the one that the Service is in already comes first. */
+  #candidates(request: AllocationRequest): PoolState[] {
+    const pinned: PoolState[] = [];
+    const plain: PoolState[] = [];
+    for (const state of this.#table.states.values()) {
+      if (!state.pool.autoAssign) continue;
+      if (state.pool.serviceAllocation === undefined) plain.push(state);
+      else if (request.admits(state.pool)) pinned.push(state);
+    }
+    // The sort is stable, so that equal priorities stay in the order of names.
+    pinned.sort((a, b) => priorityOf(a.pool) - priorityOf(b.pool));
+    const candidates = [...pinned, ...plain];
+    const current = candidates.findIndex((state) => state.pool.name === this.#holdings.get(request.service)?.pool);
+    return current <= 0 ? candidates : [...candidates.splice(current, 1), ...candidates];
+  }
+
+  #findInPools(request: AllocationRequest, states: readonly PoolState[]): AllocationResult | undefined {
+    for (const state of states) {
+      const found = this.#freeIn(request, state, request.families);
+      if (found !== undefined) return found;
+    }
+    if (request.families.length < 2 || !request.oneIsEnough) return undefined;
+    for (const family of request.families) {
+      for (const state of states) {
+        const found = this.#freeIn(request, state, [family]);
+        if (found !== undefined) return found;
+      }
+    }
+    return undefined;
+  }
+
+  /** One address of each family from this pool; one that the Service holds there already stays. */
+  #freeIn(request: AllocationRequest, state: PoolState, families: readonly IpFamily[]): AllocationResult | undefined {
+    const held = this.#holdings.get(request.service);
+    const addresses: IpAddress[] = [];
+    for (const family of families) {
+      const kept = held?.pool === state.pool.name ? held.addresses.find((address) => address.family === family) : undefined;
+      const address = kept ?? state.lowestFree(family);
+      if (address === undefined) return undefined;
+      addresses.push(address);
+    }
+    addresses.sort((a, b) => FAMILIES.indexOf(a.family) - FAMILIES.indexOf(b.family));
+    return { kind: "assigned", addresses, pool: state.pool.name };
+  }
+
+  #othersHolding(address: IpAddress, service: string): readonly string[] {
+    return this.holdersOf(address).filter((holder) => holder !== service);
+  }
+
+  #commonPool(addresses: readonly IpAddress[]): string | undefined {
+    const names = new Set(addresses.map((address) => this.poolOf(address)));
+    return names.size === 1 ? [...names][0] : undefined;
+  }
+}
+
+function includes(addresses: readonly IpAddress[], address: IpAddress): boolean {
+  return addresses.some((other) => compareIpAddresses(other, address) === 0);
+}
+
+/** 0 stands for no priority and goes last. */
+function priorityOf(pool: Pool): number {
+  const priority = pool.serviceAllocation?.priority ?? 0;
+  return priority === 0 ? Number.MAX_SAFE_INTEGER : priority;
+}
+
+function quoteList(addresses: readonly IpAddress[]): string {
+  return `[${addresses.map((address) => JSON.stringify(formatIpAddress(address))).join(" ")}]`;
+}
+
+function refuse(reason: RefusalReason, message: string): Refusal {
+  return { kind: "refused", reason, message };
+}

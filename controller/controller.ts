@@ -1,0 +1,205 @@
+/**
+ * The controller without its process: caches that are warm from the start, and, once it leads, the work. Pools and
+ * Services are read as one configuration before anything is assigned; a configuration with an error never replaces
+ * one that runs, and where none runs yet, nothing is given and nothing taken.
+ */
+import type { ConfigResult, FieldError, Pool } from "../config/config.ts";
+import { parseConfig } from "../config/parse-config.ts";
+import type { KubeClient } from "../kube/client.ts";
+import type { EventRecorder } from "../kube/event-recorder.ts";
+import { type Change, Informer } from "../kube/informer.ts";
+import { countVerdicts, type SharedMetrics } from "../kube/metrics.ts";
+import { configurationStates, type CustomResource, ipAddressPools, type KubeObject, type Namespace, namespaces, type Service, services } from "../kube/objects.ts";
+import { stripFor } from "../kube/strip.ts";
+import { WorkQueue } from "../kube/work-queue.ts";
+import { type Clock, sleep } from "../sys/clock.ts";
+import type { Logger } from "../sys/log.ts";
+import type { Random } from "../sys/random.ts";
+import { Allocator } from "./allocator/allocator.ts";
+import { registerAllocatorMetrics } from "./metrics.ts";
+import { PoolWriter } from "./pool-writer.ts";
+import { CONFIGURATION_STATE } from "./reconcile/configuration-state.ts";
+import { describeError } from "./reconcile/pool-status.ts";
+import { ServiceWorker } from "./service-worker.ts";
+
+/** Wait between attempts to read the Services afresh when taking over (milliseconds). */
+const REREAD_MS = 500;
+const CONFIGURATION_KEY = "configuration";
+
+export interface ControllerOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly recorder: EventRecorder;
+  readonly metrics: SharedMetrics;
+  /** Herald's own namespace, where its resources are. */
+  readonly namespace: string;
+  /** The loadBalancerClass served; empty means Services without one. */
+  readonly lbClass: string;
+  /** Name of our own Pod, which owns what we create; empty when it is not known. */
+  readonly podName: string;
+}
+
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #allocator = new Allocator();
+  readonly #services: Informer<Service>;
+  readonly #pools: Informer<CustomResource>;
+  readonly #namespaces: Informer<Namespace>;
+  readonly #states: Informer<CustomResource>;
+  readonly #serviceWorker: ServiceWorker;
+  readonly #poolWriter: PoolWriter;
+  readonly #configurationQueue: WorkQueue;
+  #leading = false;
+  #stopped = false;
+  /** Canonical text of the pools that run; undefined while no valid configuration was seen. */
+  #running: string | undefined;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    const { client, clock, random, log, namespace, metrics } = options;
+    const common = { client, clock, random, log };
+    this.#services = new Informer({ ...common, type: services, onChange: (change) => this.#onServiceChange(change) });
+    this.#pools = new Informer({ ...common, type: ipAddressPools, namespace, onChange: (change) => this.#onPoolChange(change) });
+    this.#namespaces = new Informer({ ...common, type: namespaces, onChange: (change) => this.#onNamespaceChange(change) });
+    this.#states = new Informer({ ...common, type: configurationStates, namespace, onChange: (change) => this.#onStateChange(change) });
+    const shared = { ...common, allocator: this.#allocator, onVerdict: countVerdicts(metrics) };
+    this.#poolWriter = new PoolWriter({ ...shared, namespace, pools: this.#pools, states: this.#states, podName: options.podName });
+    this.#serviceWorker = new ServiceWorker({
+      ...shared,
+      recorder: options.recorder,
+      services: this.#services,
+      namespaceLabels: (name) => {
+        const object = this.#namespaces.get(name);
+        return object === undefined ? undefined : (object.metadata.labels ?? {});
+      },
+      lbClass: options.lbClass,
+      onPoolUse: (pool) => this.#poolWriter.markPool(pool),
+    });
+    this.#configurationQueue = new WorkQueue({ ...common, name: CONFIGURATION_KEY });
+    registerAllocatorMetrics(metrics.registry, this.#allocator);
+  }
+
+  /** Starts following the API server, leader or not. Call once. */
+  start(): void {
+    for (const informer of this.#informers()) informer.start();
+  }
+
+  /** Whether the caches that the work needs are filled. */
+  get isWarm(): boolean {
+    return this.#services.isSynced && this.#pools.isSynced && this.#namespaces.isSynced;
+  }
+
+  /** Starts to act. Call once, as soon as this process leads. Resolves when the first pass is queued. */
+  async lead(): Promise<void> {
+    await Promise.all([this.#services.whenSynced(), this.#pools.whenSynced(), this.#namespaces.whenSynced()]);
+    if (this.#stopped) return;
+    this.#leading = true;
+    this.#configurationQueue.run(() => this.#configure());
+    this.#configurationQueue.add(CONFIGURATION_KEY);
+    this.#poolWriter.run();
+  }
+
+  /** Takes up nothing new and resolves when what is on its way has ended. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#leading = false;
+    const informers = this.#informers().map((informer) => informer.stop());
+    await Promise.all([this.#serviceWorker.stop(), this.#poolWriter.stop(), this.#configurationQueue.stop(), ...informers]);
+  }
+
+  /** Plain facts for tests and logs. */
+  snapshot(): { readonly leading: boolean; readonly holders: number; readonly waiting: number; readonly pools: number } {
+    return { leading: this.#leading, holders: this.#allocator.holdings().size, waiting: this.#serviceWorker.waiting, pools: this.#allocator.poolCount };
+  }
+
+  #informers(): readonly { start(): void; stop(): Promise<void> }[] {
+    return [this.#services, this.#pools, this.#namespaces, this.#states];
+  }
+
+  /** The Services as the API server has them now; tried until it answers. */
+  async #readServices(): Promise<Service[]> {
+    const { client, clock, log } = this.#options;
+    while (!this.#stopped) {
+      try {
+        const { items } = await client.list(services, { transform: stripService });
+        return items;
+      } catch (error) {
+        log.warn("servicesUnreadable", { error });
+        await sleep(clock, REREAD_MS);
+      }
+    }
+    return [];
+  }
+
+  async #configure(): Promise<"done"> {
+    // What the leader before us wrote last may be missing in a cache that was filled before we led.
+    const isFirst = this.#running === undefined && this.#parse().kind === "valid";
+    const newer = isFirst ? await this.#readServices() : [];
+    if (this.#stopped) return "done";
+    const result = this.#parse();
+    if (result.kind === "valid") this.#apply(result.config.pools, newer);
+    else this.#refuse(result.errors);
+    return "done";
+  }
+
+  #parse(): ConfigResult {
+    return parseConfig({ pools: this.#pools.list(), l2Advertisements: [] });
+  }
+
+  #apply(pools: ReadonlyMap<string, Pool>, newer: readonly Service[]): void {
+    const { log, metrics } = this.#options;
+    metrics.configLoaded.set(1);
+    metrics.configStale.set(0);
+    const text = textOf(pools);
+    if (text !== this.#running) {
+      const first = this.#running === undefined;
+      this.#running = text;
+      const lost = this.#allocator.setPools(pools);
+      log.info("configurationLoaded", { pools: [...pools.keys()], lost: lost.length });
+      this.#serviceWorker.adoptAll(newer);
+      this.#serviceWorker.reprocessAll();
+      if (first) this.#serviceWorker.run();
+    }
+    this.#poolWriter.setErrors([]);
+  }
+
+  #refuse(errors: readonly FieldError[]): void {
+    const { log, metrics } = this.#options;
+    metrics.configStale.set(1);
+    log.error("configurationRefused", { errors: errors.map(describeError), lastGoodRuns: this.#running !== undefined });
+    this.#poolWriter.setErrors(errors);
+  }
+
+  #onServiceChange(change: Change<Service>): void {
+    if (this.#leading && this.#running !== undefined) this.#serviceWorker.onChange(change);
+  }
+
+  #onPoolChange(change: Change<CustomResource>): void {
+    if (!this.#leading) return;
+    // A new status has no new generation: somebody (mostly us) wrote counters or conditions.
+    if (change.kind === "updated" && change.object.metadata.generation === change.previous.metadata.generation) this.#poolWriter.markPool(change.object.metadata.name);
+    else this.#configurationQueue.add(CONFIGURATION_KEY);
+  }
+
+  #onNamespaceChange(change: Change<Namespace>): void {
+    if (!this.#leading || this.#running === undefined || change.kind === "deleted") return;
+    if (change.kind === "added" || JSON.stringify(change.previous.metadata.labels) !== JSON.stringify(change.object.metadata.labels)) this.#serviceWorker.reprocessNamespace(change.object.metadata.name);
+  }
+
+  #onStateChange(change: Change<CustomResource>): void {
+    if (this.#leading && change.object.metadata.name === CONFIGURATION_STATE) this.#poolWriter.markState();
+  }
+}
+
+const strip = stripFor(services);
+
+function stripService(object: KubeObject): KubeObject {
+  // The list is of Services.
+  return strip(object as Service);
+}
+
+function textOf(pools: ReadonlyMap<string, Pool>): string {
+  return JSON.stringify([...pools.values()], (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value));
+}

@@ -1,0 +1,40 @@
+/**
+ * The controller's command line: MetalLB's flags and environment names, so that its manifests start Herald unchanged.
+ */
+import { defineFlags, type FlagValues, type ParsedFlags, parseFlags } from "../config/flags.ts";
+import { logLevels } from "../sys/log.ts";
+
+const port = { kind: "int", min: 0, max: 65_535 } as const;
+const string = { kind: "string", default: "" } as const;
+
+/** The table; its keys are the flags' names. */
+export const controllerFlags = defineFlags({
+  namespace: { ...string, env: "METALLB_NAMESPACE", help: "Namespace of Herald's own resources; default is the service account's, else metallb-system" },
+  "pod-name": { ...string, env: "METALLB_POD_NAME", help: "Name of this controller's Pod, which becomes the owner of what it creates" },
+  "log-level": { kind: "enum", choices: logLevels, default: "info", help: "Least important level to write" },
+  port: { ...port, default: 9120, help: "Port of /metrics; 0 turns it off" },
+  "health-probe-port": { ...port, default: 17_472, help: "Port of /healthz and /readyz; 0 picks a free one" },
+  "lb-class": { ...string, help: "Serve only Services of this loadBalancerClass; without it, only those without a class" },
+  "ml-secret-name": { ...string, env: "METALLB_ML_SECRET_NAME", help: "Name of the Secret of the membership protocol, created when absent" },
+  deployment: { ...string, env: "METALLB_DEPLOYMENT", help: "Name of the controller's Deployment, which becomes the owner of that Secret" },
+  "bgp-type": { ...string, env: "METALLB_BGP_TYPE", notInEffect: true, help: "BGP implementation that webhooks validate for" },
+  "pprof-bind-address": { ...string, notInEffect: true, help: "Address of the profiler" },
+  "tls-min-version": { ...string, default: "VersionTLS13", notInEffect: true, help: "Lowest TLS version of /metrics and webhooks" },
+  "tls-cipher-suites": { ...string, notInEffect: true, help: "Cipher suites of /metrics and webhooks" },
+  "tls-curve-preferences": { ...string, notInEffect: true, help: "Curves of /metrics and webhooks, by number" },
+  "metrics-cert-dir": { ...string, notInEffect: true, help: "Folder of the certificate of /metrics" },
+  "disable-cert-rotation": { kind: "bool", default: false, notInEffect: true, help: "Leave the webhooks' certificate to others" },
+  "cert-dir": { ...string, default: "/tmp/k8s-webhook-server/serving-certs", notInEffect: true, help: "Folder of the webhooks' certificate" },
+  "cert-service-name": { ...string, default: "metallb-webhook-service", notInEffect: true, help: "Service of the webhooks" },
+  "webhook-secret": { ...string, default: "metallb-webhook-cert", notInEffect: true, help: "Secret of the webhooks' certificate" },
+  "webhook-mode": { kind: "enum", choices: ["enabled", "disabled", "onlywebhook"], default: "enabled", notInEffect: true, help: "Whether to serve webhooks" },
+  "webhook-http2": { kind: "bool", default: false, notInEffect: true, help: "Serve webhooks over HTTP/2" },
+});
+
+/** The values by flag name. */
+export type ControllerFlagValues = FlagValues<typeof controllerFlags>;
+
+/** Reads the controller's command line and environment. Never throws. */
+export function parseControllerFlags(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): ParsedFlags<typeof controllerFlags> {
+  return parseFlags(controllerFlags, argv, env);
+}

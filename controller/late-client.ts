@@ -1,0 +1,78 @@
+/** An API server whose watches and answers are late, for the controller's tests. */
+import { KubeError } from "../kube/client.ts";
+import type { KubeClient, ListOptions, ObjectName, PatchOptions, WatchEvent, WatchOptions } from "../kube/client.ts";
+import type { FakeKubeClient } from "../kube/fake-client.ts";
+import { type KubeObject, type ResourceType, services } from "../kube/objects.ts";
+import type { World } from "./fake-world.ts";
+
+/** Holds back what `hold` names until `release`; everything else passes at once. Requests are always carried out at once. */
+export class LateClient implements KubeClient {
+  readonly #inner: FakeKubeClient;
+  readonly get: KubeClient["get"];
+  readonly create: KubeClient["create"];
+  readonly replace: KubeClient["replace"];
+  readonly delete: KubeClient["delete"];
+  /** Called after each patch, before its answer. */
+  onPatched: () => void = () => {};
+  /** How many answers to patches of Services get lost from now on; the patches are carried out. */
+  answersToLose = 0;
+  readonly #held = new Set<string>();
+  #release: (() => void)[] = [];
+
+  constructor(inner: FakeKubeClient) {
+    this.#inner = inner;
+    this.get = inner.get.bind(inner);
+    this.create = inner.create.bind(inner);
+    this.replace = inner.replace.bind(inner);
+    this.delete = inner.delete.bind(inner);
+  }
+
+  /** From now on the watch's events, or the answers of lists or patches, of this kind wait. */
+  hold(verb: "watch" | "list" | "patch", plural = "services"): void {
+    this.#held.add(`${verb} ${plural}`);
+  }
+
+  /** Lets everything through. */
+  release(): void {
+    this.#held.clear();
+    for (const release of this.#release.splice(0)) release();
+  }
+
+  async list<T extends KubeObject>(type: ResourceType<T>, options?: ListOptions): Promise<{ items: T[]; resourceVersion: string }> {
+    const answer = await this.#inner.list(type, options);
+    await this.#wait(`list ${type.plural}`);
+    return answer;
+  }
+
+  async patch<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, patch: object, options?: PatchOptions): Promise<T> {
+    const answer = await this.#inner.patch(type, name, patch, options);
+    this.onPatched();
+    if (type.plural === "services" && this.answersToLose-- > 0) throw new KubeError({ code: 0, reason: "Unreachable", message: "the answer got lost" });
+    await this.#wait(`patch ${type.plural}`);
+    return answer;
+  }
+
+  async *watch<T extends KubeObject>(type: ResourceType<T>, options: WatchOptions): AsyncGenerator<WatchEvent<T>> {
+    for await (const event of this.#inner.watch(type, options)) {
+      await this.#wait(`watch ${type.plural}`);
+      yield event;
+    }
+  }
+
+  async #wait(what: string): Promise<void> {
+    if (this.#held.has(what)) await new Promise<void>((resolve) => this.#release.push(resolve));
+  }
+}
+
+/** A late client that notes what Services show whenever, after a patch, two of them show one address. */
+export class WatchfulClient extends LateClient {
+  readonly doubled: string[] = [];
+
+  constructor(world: World) {
+    super(world.client);
+    this.onPatched = () => {
+      const shown = world.client.peekAll(services).flatMap(({ status }) => (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip));
+      if (new Set(shown).size < shown.length) this.doubled.push(shown.join(","));
+    };
+  }
+}

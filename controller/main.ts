@@ -1,0 +1,98 @@
+/**
+ * The controller's process: reads its flags, follows the API server, takes part in the election, and works while it leads.
+ * A second replica stands by with warm caches. SIGTERM ends the work, then releases the Lease.
+ */
+import "../sys/young-generation.ts";
+import { heraldVersion } from "../config/version.ts";
+import { EventRecorder } from "../kube/event-recorder.ts";
+import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
+import { startHealthServer, startMetricsServer } from "../kube/http-server.ts";
+import { LeaderElector } from "../kube/lease.ts";
+import { createSharedMetrics } from "../kube/metrics.ts";
+import { ownNamespace } from "../kube/own-namespace.ts";
+import { sleep, systemClock as clock } from "../sys/clock.ts";
+import { createLogger } from "../sys/log.ts";
+import { commandLineArguments, environment, exit, onFatal, printError, printOut, stopSignal } from "../sys/process.ts";
+import { systemRandom as random } from "../sys/random.ts";
+import { Controller } from "./controller.ts";
+import { type ControllerFlagValues, parseControllerFlags } from "./flags.ts";
+import { ensureMemberlistSecret, SECRET_BYTES } from "./memberlist-secret.ts";
+
+/** Name of the Lease that the replicas take turns in. */
+const LEASE_NAME = "herald-controller";
+/** A clean stop waits this long for patches on their way, and then for events; the Lease is released in any case. */
+const STOP_WORK_MS = 1000;
+const STOP_EVENTS_MS = 500;
+/** Requests in flight at once: the patches of Services, with room for the Lease, lists, events and pool status beside them. */
+const MAX_REQUESTS = 48;
+
+await main();
+
+async function main(): Promise<void> {
+  const parsed = parseControllerFlags(commandLineArguments(), environment());
+  switch (parsed.kind) {
+    case "help":
+      printOut(`herald controller ${heraldVersion}: gives addresses to Services of type LoadBalancer\n\n${parsed.text}`);
+      return;
+    case "version":
+      printOut(`herald controller ${heraldVersion}\n`);
+      return;
+    case "error":
+      printError(`herald controller: ${parsed.message}\n`);
+      return exit(1);
+    case "run":
+      return run(parsed.values, parsed.ignored);
+  }
+}
+
+async function run(flags: ControllerFlagValues, ignored: readonly string[]): Promise<void> {
+  const log = createLogger(flags["log-level"]);
+  onFatal((error) => log.error("fatal", { error, stack: error instanceof Error ? error.stack : undefined }));
+  const stop = stopSignal();
+  const namespace = ownNamespace(flags.namespace);
+  log.info("starting", { version: heraldVersion, namespace, node: process.version });
+  if (ignored.length > 0) log.warn("flagsNotInEffect", { flags: ignored });
+
+  const health = await startHealthServer({ host: "0.0.0.0", port: flags["health-probe-port"], liveness: {}, readiness: {} });
+  const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-controller/${heraldVersion}`, clock, maxInFlight: MAX_REQUESTS });
+  const metrics = createSharedMetrics();
+  const podName = flags["pod-name"];
+  const identity = `${podName === "" ? "herald-controller" : podName}_${crypto.randomUUID()}`;
+  const recorder = new EventRecorder({ client, clock, random, log, component: "metallb-controller", ...(podName === "" ? {} : { host: podName }) });
+  const lbClass = flags["lb-class"];
+  const controller = new Controller({ client, clock, random, log, recorder, metrics, namespace, lbClass, podName });
+
+  let stopping = false;
+  const elector = new LeaderElector({
+    client, clock, random, log, namespace, name: LEASE_NAME, identity,
+    onStartedLeading() {
+      log.info("leading", { identity });
+      void controller.lead();
+    },
+    onStoppedLeading(reason) {
+      log.info("notLeading", { identity, reason });
+      // What is on its way can't be called back; a new process starts with nothing in mind.
+      if (!stopping) exit(1);
+    },
+    onNewLeader: (leader) => log.info("leader", { leader }),
+  });
+
+  const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry });
+  controller.start();
+  elector.start();
+  if (flags["ml-secret-name"] !== "") {
+    const randomBytes = (): Uint8Array => crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
+    void ensureMemberlistSecret({ client, clock, log, namespace, name: flags["ml-secret-name"], deployment: flags.deployment, randomBytes });
+  }
+  log.info("running", { healthPort: health.port, metricsPort: metricsServer?.port });
+
+  const signal = await stop;
+  stopping = true;
+  log.info("stopping", { signal });
+  await Promise.race([controller.stop(), sleep(clock, STOP_WORK_MS)]);
+  await elector.stop();
+  await Promise.race([recorder.flush(), sleep(clock, STOP_EVENTS_MS)]);
+  log.info("stopped", { signal });
+  client.close();
+  exit(0);
+}

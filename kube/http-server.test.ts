@@ -1,0 +1,50 @@
+import { afterEach, expect, test } from "vitest";
+import { startHealthServer, startMetricsServer, type HttpServer } from "./http-server.ts";
+import { countVerdicts, createSharedMetrics } from "./metrics.ts";
+
+const host = "127.0.0.1";
+const open: HttpServer[] = [];
+afterEach(async () => {
+  for (const server of open.splice(0)) await server.close();
+});
+
+test("probes answer what the checks say", async () => {
+  let problem: string | undefined = "no configuration yet";
+  const server = await startHealthServer({ host, port: 0, liveness: {}, readiness: { config: () => problem } });
+  open.push(server);
+  const ask = async (path: string, method = "GET"): Promise<[number, string]> => {
+    const response = await fetch(`http://${host}:${server.port}${path}`, { method });
+    return [response.status, await response.text()];
+  };
+  expect(await ask("/healthz")).toEqual([200, "ok\n"]);
+  expect(await ask("/readyz")).toEqual([503, "config: no configuration yet\n"]);
+  problem = undefined;
+  expect(await ask("/readyz?verbose")).toEqual([200, "ok\n"]);
+  expect(await ask("/metrics")).toEqual([404, "not found\n"]);
+  expect(await ask("/healthz", "POST")).toEqual([405, "only GET\n"]);
+});
+
+test("metrics under MetalLB's names; port 0 is off", async () => {
+  const metrics = createSharedMetrics();
+  const count = countVerdicts(metrics);
+  count("a", "done");
+  count("a", "retry");
+  expect(await startMetricsServer({ host, port: 0, registry: metrics.registry })).toBeUndefined();
+  const free = await startHealthServer({ host, port: 0, liveness: {}, readiness: {} });
+  await free.close();
+  const server = await startMetricsServer({ host, port: free.port, registry: metrics.registry });
+  if (server === undefined) throw new Error("no server");
+  open.push(server);
+  const text = await (await fetch(`http://${host}:${server.port}/metrics`)).text();
+  for (const line of ["updates_total 2", "update_errors_total 1", "config_loaded_bool 0", "config_stale_bool 0"]) expect(text).toContain(`metallb_k8s_client_${line}\n`);
+  expect(text).toMatch(/^process_resident_memory_bytes \d{7,}$/m);
+  expect(text).toMatch(/^process_cpu_seconds_total [\d.]+$/m);
+});
+
+test("a taken port is a clear sentence", async () => {
+  const first = await startHealthServer({ host, port: 0, liveness: {}, readiness: {} });
+  open.push(first);
+  await expect(startHealthServer({ host, port: first.port, liveness: {}, readiness: {} })).rejects.toThrow(
+    `Cannot serve health probes on 127.0.0.1:${first.port}: another process has taken the port.`,
+  );
+});

@@ -1,0 +1,127 @@
+/**
+ * Plain HTTP for probes and metrics. (Metrics over HTTPS with token review come with the chart.)
+ */
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { Registry } from "prom-client";
+
+/** A question to the process: undefined when all is well, else what is wrong, in a few words. Must not throw or block. */
+export type HealthCheck = () => string | undefined;
+
+export interface HttpServer {
+  /** The port in use. */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** A client that sends its request more slowly than this is let go (milliseconds). */
+const requestTimeoutMs = 5_000;
+const maxConnections = 64;
+
+/**
+ * Serves /healthz and /readyz: 200 "ok", or 503 with a line `name: what is wrong` per failed check. Port 0 picks a free one.
+ * Rejects with an Error whose message is a sentence when the port is taken or not allowed.
+ */
+export async function startHealthServer(options: {
+  readonly host: string;
+  readonly port: number;
+  readonly liveness: Readonly<Record<string, HealthCheck>>;
+  readonly readiness: Readonly<Record<string, HealthCheck>>;
+}): Promise<HttpServer> {
+  const routes = new Map([
+    ["/healthz", (): Answer => checked(options.liveness)],
+    ["/readyz", (): Answer => checked(options.readiness)],
+  ]);
+  return listen({ purpose: "health probes", host: options.host, port: options.port, listener: listenerOf(routes) });
+}
+
+/**
+ * Serves /metrics. Port 0 means no metrics: resolves with undefined. Rejects with an Error whose message is a sentence
+ * when the port is taken or not allowed.
+ */
+export async function startMetricsServer(options: {
+  readonly host: string;
+  readonly port: number;
+  readonly registry: Registry;
+}): Promise<HttpServer | undefined> {
+  if (options.port === 0) return undefined;
+  const { host, port, registry } = options;
+  const routes = new Map([["/metrics", async (): Promise<Answer> => ({ code: 200, type: registry.contentType, body: await registry.metrics() })]]);
+  return listen({ purpose: "metrics", host, port, listener: listenerOf(routes) });
+}
+
+interface Answer {
+  readonly code: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+function text(code: number, body: string): Answer {
+  return { code, type: "text/plain; charset=utf-8", body };
+}
+
+function checked(checks: Readonly<Record<string, HealthCheck>>): Answer {
+  const problems: string[] = [];
+  for (const [name, check] of Object.entries(checks)) {
+    const problem = check();
+    if (problem !== undefined) problems.push(`${name}: ${problem}`);
+  }
+  return problems.length === 0 ? text(200, "ok\n") : text(503, `${problems.join("\n")}\n`);
+}
+
+function listenerOf(routes: ReadonlyMap<string, () => Answer | Promise<Answer>>): RequestListener {
+  return (request, response) => {
+    const path = (request.url ?? "").split("?", 1)[0] ?? "";
+    const route = routes.get(path);
+    // Nothing here reads a body; without this an unread one would keep the connection busy.
+    request.resume();
+    const answer = async (): Promise<Answer> => {
+      if (route === undefined) return text(404, "not found\n");
+      if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET\n");
+      return route();
+    };
+    answer()
+      .catch((error: unknown) => text(500, `${error instanceof Error ? error.message : String(error)}\n`))
+      .then(({ code, type, body }) => {
+        response.writeHead(code, { "content-type": type, "content-length": Buffer.byteLength(body), "x-content-type-options": "nosniff" });
+        response.end(request.method === "HEAD" ? undefined : body);
+      });
+  };
+}
+
+async function listen(options: { purpose: string; host: string; port: number; listener: RequestListener }): Promise<HttpServer> {
+  const { purpose, host, port, listener } = options;
+  const server = createServer({ requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs }, listener);
+  server.maxConnections = maxConnections;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      reject(new Error(`Cannot serve ${purpose} on ${host}:${port}: ${listenProblem(error)}`, { cause: error }));
+    });
+    server.listen({ host, port }, resolve);
+  });
+  return { port: portOf(server), close: () => close(server) };
+}
+
+function listenProblem(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case "EADDRINUSE":
+      return "another process has taken the port.";
+    case "EACCES":
+      return "not permitted to use this port.";
+    case "EADDRNOTAVAIL":
+      return "this machine does not have that address.";
+    default:
+      return error.message;
+  }
+}
+
+function portOf(server: Server): number {
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

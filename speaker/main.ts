@@ -1,0 +1,113 @@
+/**
+ * The speaker's process: command line, log, packet thread, watches, probes, metrics, and the end of it all.
+ */
+import "../sys/young-generation.ts";
+import { parseExcludeInterfaces } from "../config/exclude-interfaces.ts";
+import { heraldVersion } from "../config/version.ts";
+import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
+import { startHealthServer, startMetricsServer } from "../kube/http-server.ts";
+import { createSharedMetrics } from "../kube/metrics.ts";
+import { ownNamespace } from "../kube/own-namespace.ts";
+import { systemClock } from "../sys/clock.ts";
+import { readTextFileIfPresent } from "../sys/files.ts";
+import { createLogger } from "../sys/log.ts";
+import type { Logger } from "../sys/log.ts";
+import { commandLineArguments, environment, exit, onFatal, printError, printOut, stopSignal } from "../sys/process.ts";
+import { systemRandom } from "../sys/random.ts";
+import { parseSpeakerFlags } from "./flags.ts";
+import type { SpeakerFlagValues } from "./flags.ts";
+import { startPacketThread } from "./packet-thread-handle.ts";
+import { Speaker } from "./speaker.ts";
+
+/** Requests in flight at once: what a speaker writes (statuses, events) is not urgent, and each connection costs memory. */
+const MAX_REQUESTS = 6;
+/** A clean stop that takes longer is cut off (milliseconds); the chart's grace period is 2 s. */
+const stopTimeoutMs = 4_000;
+
+const parsed = parseSpeakerFlags(commandLineArguments(), environment());
+switch (parsed.kind) {
+  case "help":
+    printOut(`Herald speaker: announces the addresses of LoadBalancer Services from this node.\n\n${parsed.text}`);
+    break;
+  case "version":
+    printOut(`herald-speaker ${heraldVersion}\n`);
+    break;
+  case "error":
+    printError(`speaker: ${parsed.message}\n`);
+    exit(1);
+    break;
+  case "run": {
+    const log = createLogger(parsed.values["log-level"]);
+    onFatal((error) => log.error("fatal", { reason: error }));
+    if (parsed.ignored.length > 0) log.warn("flagsNotInEffect", { flags: parsed.ignored.map((name) => `--${name}`) });
+    await run(parsed.values, log);
+    break;
+  }
+}
+
+async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
+  const node = flags["node-name"];
+  const namespace = ownNamespace(flags.namespace);
+  log.info("starting", { version: heraldVersion, node, namespace });
+  const metrics = createSharedMetrics();
+  const excludeInterfaces = readExcludeInterfaces(flags.excludel2, log);
+  const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-speaker/${heraldVersion}`, clock: systemClock, maxInFlight: MAX_REQUESTS });
+  const speaker = new Speaker({
+    node,
+    namespace,
+    podName: flags["pod-name"] || undefined,
+    loadBalancerClass: flags["lb-class"] || undefined,
+    ignoreExcludeLb: flags["ignore-exclude-lb"],
+    client,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    metrics,
+    startPacketThread: (onFact) =>
+      startPacketThread({
+        node,
+        excludeInterfaces,
+        entry: packetThreadEntry(),
+        onFact,
+        onExit: (error) => {
+          log.error("packetThreadEnded", { reason: error ?? "nobody asked it to" });
+          exit(1);
+        },
+      }),
+  });
+  const health = await startHealthServer({
+    host: "127.0.0.1",
+    port: flags["health-probe-port"],
+    liveness: { packetThread: () => speaker.liveness() },
+    readiness: { table: () => speaker.readiness() },
+  });
+  const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry });
+  const started = speaker.start();
+  const signal = await stopSignal();
+  log.info("stopping", { signal });
+  systemClock.after(stopTimeoutMs, () => {
+    log.warn("stopTookTooLong");
+    exit(1);
+  });
+  await speaker.stop();
+  await started;
+  await Promise.all([health.close(), metricsServer?.close()]);
+  client.close();
+  log.info("stopped");
+  exit(0);
+}
+
+/** The source runs its source, a bundle the bundle beside it. */
+function packetThreadEntry(): URL {
+  return new URL(import.meta.url.endsWith(".mjs") ? "./packet-thread.mjs" : "./packet-thread.ts", import.meta.url);
+}
+
+function readExcludeInterfaces(path: string, log: Logger): readonly string[] {
+  try {
+    const text = readTextFileIfPresent(path);
+    return text === undefined ? [] : parseExcludeInterfaces(text);
+  } catch (error) {
+    log.error("excludeFileUnreadable", { path, reason: error });
+    return exit(1);
+  }
+}

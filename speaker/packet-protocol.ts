@@ -1,0 +1,68 @@
+/**
+ * What the main thread and the packet thread tell each other. The packet thread knows no Kubernetes: it gets plain
+ * tables ("address, candidates with scores, interfaces") and answers with facts ("this address is mine since T because").
+ */
+
+/** One address that may be announced from this segment. */
+export interface AddressRow {
+  /** Canonical text of the address, RFC 5952. */
+  readonly address: string;
+  /** Name of the group (addresses that move together): canonical text of the group's first address. Rank is computed on it. */
+  readonly group: string;
+  /** Interfaces it may be announced on, by name; "all" means every usable one. */
+  readonly interfaces: readonly string[] | "all";
+  /** Nodes that are eligible for it, this one included or not. Same on every node with the same view. */
+  readonly candidates: readonly Candidate[];
+}
+
+export interface Candidate {
+  readonly node: string;
+  /** Preference score; a higher one ranks before any lower one. 0 when nothing is preferred. */
+  readonly score: number;
+}
+
+export type ToPacketThread =
+  /** A versioned delta of the table. `full` replaces everything that went before. Versions grow by one; a gap is a broken invariant. */
+  | { readonly kind: "table"; readonly version: number; readonly full: boolean; readonly upsert: readonly AddressRow[]; readonly remove: readonly string[] }
+  /** Asks for a `counters` fact. */
+  | { readonly kind: "collect" }
+  /** Ends the thread in an orderly way: it releases what it announces and answers `stopped`. */
+  | { readonly kind: "stop" };
+
+/** An interface as the packet thread sees it. */
+export interface InterfaceFact {
+  readonly name: string;
+  readonly index: number;
+  /** Lower-case, colon-separated. */
+  readonly mac: string;
+  /** Up, with carrier, broadcast-capable, not enslaved, not NOARP, not excluded. */
+  readonly usable: boolean;
+  /** Why it is not usable; absent when it is. */
+  readonly reason?: "down" | "noCarrier" | "enslaved" | "noArp" | "noBroadcast" | "excluded" | "noMac" | "tooMany";
+}
+
+/** Counters of one address since the thread started. */
+export interface AddressCounters {
+  readonly address: string;
+  readonly requestsReceived: number;
+  readonly responsesSent: number;
+  readonly gratuitousSent: number;
+}
+
+export type FromPacketThread =
+  | { readonly kind: "started"; readonly interfaces: readonly InterfaceFact[] }
+  /** This node announces the address from now on. `interfaces` are those it really answers on. */
+  | { readonly kind: "owned"; readonly address: string; readonly sinceUnixMs: number; readonly reason: OwnReason; readonly interfaces: readonly InterfaceFact[] }
+  /** This node is first in rank but none of the row's interfaces is usable here: nothing is announced. */
+  | { readonly kind: "blocked"; readonly address: string; readonly wanted: readonly string[] | "all" }
+  | { readonly kind: "lost"; readonly address: string; readonly reason: LostReason }
+  | { readonly kind: "interfaces"; readonly interfaces: readonly InterfaceFact[] }
+  | { readonly kind: "tableApplied"; readonly version: number }
+  | { readonly kind: "counters"; readonly addresses: readonly AddressCounters[]; readonly dropped: Readonly<Record<string, number>>; readonly loopLagMaxMs: number }
+  | { readonly kind: "warning"; readonly event: string; readonly fields: Readonly<Record<string, string | number>> }
+  | { readonly kind: "stopped" };
+
+/** Why the address came to this node. */
+export type OwnReason = "FirstInRank" | "InterfacesChanged";
+/** Why it left. */
+export type LostReason = "Removed" | "NotFirstInRank" | "NoUsableInterface" | "Stopping";

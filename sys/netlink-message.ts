@@ -1,0 +1,176 @@
+/**
+ * The part of rtnetlink that tells of interfaces: the request for all links, and what the kernel answers and announces.
+ * Host byte order throughout, as <linux/netlink.h> and <linux/rtnetlink.h> lay it out (rtnetlink(7)); sans-IO.
+ * Unknown messages and attributes are passed over: newer kernels add them freely.
+ */
+
+import { ByteReader } from "../wire/byte-reader.ts";
+import type { ByteOrder } from "../wire/byte-reader.ts";
+import { ByteWriter } from "../wire/byte-writer.ts";
+import { MAC_LENGTH, macAddressFromBytes } from "../wire/mac-address.ts";
+import type { MacAddress } from "../wire/mac-address.ts";
+
+/** Bytes of the header of each message: length, type, flags, sequence, port id. */
+const HEADER_LENGTH = 16;
+/** Bytes of `struct ifinfomsg`. */
+const LINK_HEADER_LENGTH = 16;
+const ATTRIBUTE_HEADER_LENGTH = 4;
+const ALIGNMENT = 4;
+
+const NLMSG_ERROR = 2;
+const NLMSG_DONE = 3;
+const NLMSG_OVERRUN = 4;
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+const NLM_F_REQUEST = 0x001;
+const NLM_F_DUMP = 0x300;
+/** Set by the kernel in a dump's messages after the list changed under it. */
+const NLM_F_DUMP_INTR = 0x010;
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MASTER = 10;
+const IFLA_WIRELESS = 11;
+const AF_BRIDGE = 7;
+
+const IFF_UP = 0x1;
+const IFF_BROADCAST = 0x2;
+const IFF_NOARP = 0x80;
+const IFF_LOWER_UP = 0x10000;
+
+/** Multicast group of link changes: RTMGRP_LINK. */
+export const LINK_GROUP = 1;
+
+/** An interface as the kernel tells of it. */
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  /** Administratively up. */
+  readonly up: boolean;
+  /** The driver says that the cable is in (IFF_LOWER_UP). */
+  readonly carrier: boolean;
+  readonly broadcast: boolean;
+  readonly noArp: boolean;
+  /** Index of the bridge, bond or VRF it is enslaved to. */
+  readonly master?: number;
+  /** Absent when the link layer has no 6-byte address. */
+  readonly mac?: MacAddress;
+}
+
+export type NetlinkMessage =
+  | { readonly kind: "link"; readonly link: Link }
+  | { readonly kind: "linkRemoved"; readonly index: number }
+  /** End of a dump. */
+  | { readonly kind: "done" }
+  /** An answer to a request of ours; errno is 0 for an acknowledgement. */
+  | { readonly kind: "error"; readonly errno: number }
+  /** Messages were lost, or a dump was interrupted by a change and may lack a link: ask for everything again. */
+  | { readonly kind: "overrun" };
+
+/** Asks for all links. Shape: 32 bytes. */
+export function encodeLinkDumpRequest(sequence: number, order: ByteOrder): Uint8Array {
+  const writer = new ByteWriter(HEADER_LENGTH + LINK_HEADER_LENGTH, order);
+  writer.u32(HEADER_LENGTH + LINK_HEADER_LENGTH).u16(RTM_GETLINK).u16(NLM_F_REQUEST | NLM_F_DUMP).u32(sequence).u32(0);
+  writer.u8(0).u8(0).u16(0).u32(0).u32(0).u32(0);
+  return writer.finish();
+}
+
+/**
+ * Decodes what one `recv` gave: any number of messages, each padded to 4 bytes.
+ * @throws DecodeError when a length lies.
+ */
+export function decodeNetlinkMessages(bytes: Uint8Array, order: ByteOrder): NetlinkMessage[] {
+  const reader = new ByteReader(bytes, { clause: "netlink(7)", order });
+  const messages: NetlinkMessage[] = [];
+  while (reader.remaining >= HEADER_LENGTH) {
+    const length = reader.u32();
+    if (length < HEADER_LENGTH) throw reader.error(`message of ${length} bytes is shorter than its header`);
+    const type = reader.u16();
+    const flags = reader.u16();
+    reader.skip(HEADER_LENGTH - 8);
+    if ((flags & NLM_F_DUMP_INTR) !== 0) messages.push({ kind: "overrun" });
+    const message = decodeBody(type, reader.within(length - HEADER_LENGTH));
+    if (message !== undefined) messages.push(message);
+    reader.skip(Math.min(padding(length), reader.remaining));
+  }
+  if (reader.remaining > 0) throw reader.error("rest is shorter than a header");
+  return messages;
+}
+
+function decodeBody(type: number, body: ByteReader): NetlinkMessage | undefined {
+  switch (type) {
+    case NLMSG_DONE:
+      return { kind: "done" };
+    case NLMSG_OVERRUN:
+      return { kind: "overrun" };
+    case NLMSG_ERROR:
+      // The field is a negative errno: turning the sign of its 32 bits gives errno.
+      return { kind: "error", errno: -(body.u32() | 0) | 0 };
+    case RTM_NEWLINK:
+    case RTM_DELLINK:
+      return decodeLink(type, body);
+    default:
+      return undefined;
+  }
+}
+
+function decodeLink(type: number, body: ByteReader): NetlinkMessage | undefined {
+  const family = body.u8();
+  body.skip(3);
+  const index = body.u32();
+  const flags = body.u32();
+  body.skip(4);
+  // A bridge tells of its ports' forwarding state in the same words; it is not the link that comes or goes then.
+  if (family === AF_BRIDGE) return undefined;
+  if (type === RTM_DELLINK) return { kind: "linkRemoved", index };
+  const attributes = decodeAttributes(body);
+  // Wireless extensions send their own news in the shape of a link that has a name and little else.
+  if (attributes.isWirelessNews === true) return undefined;
+  if (attributes.name === undefined) throw body.error("link without a name", "rtnetlink(7)");
+  return {
+    kind: "link",
+    link: {
+      index,
+      name: attributes.name,
+      up: (flags & IFF_UP) !== 0,
+      carrier: (flags & IFF_LOWER_UP) !== 0,
+      broadcast: (flags & IFF_BROADCAST) !== 0,
+      noArp: (flags & IFF_NOARP) !== 0,
+      ...(attributes.master === undefined ? {} : { master: attributes.master }),
+      ...(attributes.mac === undefined ? {} : { mac: attributes.mac }),
+    },
+  };
+}
+
+interface LinkAttributes {
+  name?: string;
+  mac?: MacAddress;
+  master?: number;
+  isWirelessNews?: boolean;
+}
+
+function decodeAttributes(body: ByteReader): LinkAttributes {
+  const found: LinkAttributes = {};
+  while (body.remaining >= ATTRIBUTE_HEADER_LENGTH) {
+    const length = body.u16();
+    if (length < ATTRIBUTE_HEADER_LENGTH) throw body.error(`attribute of ${length} bytes is shorter than its header`, "rtnetlink(7)");
+    const type = body.u16();
+    const value = body.within(length - ATTRIBUTE_HEADER_LENGTH);
+    if (type === IFLA_IFNAME) {
+      const name = new TextDecoder().decode(value.bytes(value.remaining));
+      found.name = name.replace(/\0.*$/s, "");
+    } else if (type === IFLA_ADDRESS && value.remaining === MAC_LENGTH) {
+      found.mac = macAddressFromBytes(value.bytes(MAC_LENGTH));
+    } else if (type === IFLA_MASTER) {
+      found.master = value.u32();
+    } else if (type === IFLA_WIRELESS) {
+      found.isWirelessNews = true;
+    }
+    body.skip(Math.min(padding(length), body.remaining));
+  }
+  return found;
+}
+
+function padding(length: number): number {
+  return (ALIGNMENT - (length % ALIGNMENT)) % ALIGNMENT;
+}

@@ -1,0 +1,86 @@
+/**
+ * A door to one interface for frames of one EtherType. Its in-memory twin is `packet-socket-fake.ts`;
+ * `packet-socket.test.ts` holds both to the same suite.
+ */
+
+import { attachFilter, bindPacket, close, openPacketDescriptor, receive, send } from "./libc.ts";
+import type { BpfInstruction } from "./libc.ts";
+import { SysError } from "./sys-error.ts";
+
+/** Whole Ethernet frames, header included, checksum not. */
+export interface PacketSocket {
+  /** What a poller waits on. */
+  readonly fd: number;
+  /** Copies the next frame into `buffer` (cut to its length) and returns its length; undefined when none is waiting. @throws SysError (ENETDOWN after the link went down) */
+  receive(buffer: Uint8Array): number | undefined;
+  /** Sends a frame as it is. Never waits. @throws SysError (ENETDOWN, ENXIO, ENOBUFS, EAGAIN) */
+  send(frame: Uint8Array): void;
+  /** Ends it; a second time does nothing. */
+  close(): void;
+}
+
+const ETHER_TYPE_ARP = 0x0806;
+
+// Classic BPF, as <linux/bpf_common.h> and <linux/filter.h> number it.
+const LOAD_BYTE = 0x30;
+const LOAD_HALF = 0x28;
+const JUMP_IF_EQUAL = 0x15;
+const RETURN = 0x06;
+/** Offset that stands for what the kernel thinks whom the frame is for. */
+const PACKET_TYPE = 0xfffff000 + 4;
+const PACKET_OTHERHOST = 3;
+const WHOLE_FRAME = 0xffff;
+
+/**
+ * Accepts ARP requests that are for this host or for all. The kernel takes a VLAN tag off before a packet socket sees the
+ * frame, so that a request from a foreign VLAN looks like one of this segment; but a VLAN that has no device here makes
+ * the frame one "for another host", and that the filter can tell. Priority tags (VLAN id 0) pass.
+ */
+export const arpRequestFilter: readonly BpfInstruction[] = [
+  { code: LOAD_BYTE, jt: 0, jf: 0, k: PACKET_TYPE },
+  { code: JUMP_IF_EQUAL, jt: 5, jf: 0, k: PACKET_OTHERHOST },
+  { code: LOAD_HALF, jt: 0, jf: 0, k: 12 },
+  { code: JUMP_IF_EQUAL, jt: 0, jf: 3, k: ETHER_TYPE_ARP },
+  { code: LOAD_HALF, jt: 0, jf: 0, k: 20 },
+  { code: JUMP_IF_EQUAL, jt: 0, jf: 1, k: 1 },
+  { code: RETURN, jt: 0, jf: 0, k: WHOLE_FRAME },
+  { code: RETURN, jt: 0, jf: 0, k: 0 },
+];
+
+/** Accepts every ARP frame: for clients in tests and benchmarks. */
+export const acceptAllFilter: readonly BpfInstruction[] = [{ code: RETURN, jt: 0, jf: 0, k: WHOLE_FRAME }];
+
+/**
+ * Opens a packet socket for ARP on an interface, by index, with a filter in the kernel. Needs CAP_NET_RAW.
+ * @throws SysError EPERM without the capability, ENODEV or ENXIO when the interface has gone.
+ */
+export function openArpSocket(interfaceIndex: number, filter: readonly BpfInstruction[] = arpRequestFilter): PacketSocket {
+  const fd = openPacketDescriptor();
+  try {
+    // The filter comes before the binding: not one unwanted frame gets in.
+    attachFilter(fd, filter);
+    bindPacket(fd, { interfaceIndex, etherType: ETHER_TYPE_ARP });
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+  let open = true;
+  const mustBeOpen = (syscall: string): void => {
+    if (!open) throw new SysError({ code: "EBADF", syscall });
+  };
+  return {
+    fd,
+    receive(buffer) {
+      mustBeOpen("recv");
+      return receive(fd, buffer);
+    },
+    send(frame) {
+      mustBeOpen("send");
+      send(fd, frame);
+    },
+    close() {
+      if (open) close(fd);
+      open = false;
+    },
+  };
+}

@@ -1,0 +1,85 @@
+/**
+ * What is fuzzed: one target per decoder of bytes that others send. A target starts from good examples, which the fuzzer
+ * damages, and throws (anything but DecodeError) when the decoder misbehaves.
+ */
+
+import { ARP_FRAME_LENGTH, decodeArpPacket, encodeArpPacket } from "../../speaker/layer2/arp-packet.ts";
+import { Responder } from "../../speaker/layer2/responder.ts";
+import { decodeNetlinkMessages, encodeLinkDumpRequest } from "../../sys/netlink-message.ts";
+import { ByteReader } from "../../wire/byte-reader.ts";
+import { ByteWriter } from "../../wire/byte-writer.ts";
+import { parseMacAddress } from "../../wire/mac-address.ts";
+import { loadVectors } from "../vectors/load.ts";
+
+export interface FuzzTarget {
+  readonly name: string;
+  /** Bytes to start from. */
+  readonly seeds: () => readonly Uint8Array[];
+  /** Tries one input. DecodeError is a good answer; anything else that is thrown is a finding. */
+  readonly run: (bytes: Uint8Array) => void;
+  /** A target that must be found out: it shows that the fuzzer can find anything. */
+  readonly isCanary?: boolean;
+}
+
+function arpSeeds(): readonly Uint8Array[] {
+  return loadVectors("arp").map(({ bytes }) => bytes);
+}
+
+/** What the kernel says of a link eth0: header, ifinfomsg, name, MAC. */
+function linkMessage(): Uint8Array {
+  const writer = new ByteWriter(56, "little");
+  writer.u32(56).u16(16).u16(0).u32(0).u32(0);
+  writer.u8(0).u8(0).u16(1).u32(2).u32(0x10043).u32(0);
+  writer.u16(9).u16(3).bytes(new TextEncoder().encode("eth0\0")).align(4);
+  return writer.u16(10).u16(1).bytes(Uint8Array.of(2, 0, 0, 0, 0, 10)).finish();
+}
+
+function check(holds: boolean, what: string): void {
+  if (!holds) throw new Error(what);
+}
+
+const arp: FuzzTarget = {
+  name: "arp",
+  seeds: arpSeeds,
+  run(bytes) {
+    const encoded = encodeArpPacket(decodeArpPacket(bytes));
+    check(encoded.every((byte, index) => byte === bytes[index]) && encoded.length === ARP_FRAME_LENGTH, "encoding what was decoded gives other bytes");
+  },
+};
+
+const responder: FuzzTarget = {
+  name: "arp-responder",
+  seeds: arpSeeds,
+  run(bytes) {
+    const machine = new Responder();
+    machine.handle({ kind: "interfaceUp", interfaceIndex: 2, mac: parseMacAddress("02:00:00:00:00:0b") }, 0);
+    machine.handle({ kind: "own", address: "192.0.2.80", interfaceIndexes: [2] }, 0);
+    const outputs = machine.handle({ kind: "frame", interfaceIndex: 2, bytes }, 0);
+    check(outputs.length === 1, `${outputs.length} outputs for a frame`);
+  },
+};
+
+const netlink: FuzzTarget = {
+  name: "netlink",
+  seeds: () => [linkMessage(), encodeLinkDumpRequest(1, "little"), Uint8Array.of(...linkMessage(), ...linkMessage())],
+  run(bytes) {
+    const messages = decodeNetlinkMessages(bytes, "little");
+    check(messages.length <= bytes.length / 16, "more messages than headers fit");
+  },
+};
+
+const canary: FuzzTarget = {
+  name: "canary",
+  seeds: arpSeeds,
+  isCanary: true,
+  run(bytes) {
+    // A decoder with the classic mistake: it believes a length.
+    const reader = new ByteReader(bytes, { clause: "canary" });
+    reader.skip(18);
+    const length = reader.u8();
+    const table = new Uint8Array(16);
+    check(table.subarray(0, length).length === length, "read past the end of a table");
+  },
+};
+
+export const targets: readonly FuzzTarget[] = [arp, responder, netlink, canary];

@@ -1,0 +1,33 @@
+import { describe, expect, it } from "vitest";
+import { parseCommand } from "./cli-command.ts";
+
+describe("the lab's command line", () => {
+  it("has defaults", () => {
+    expect(parseCommand(["up"])).toEqual({ verb: "up", args: [], name: "lab", nodes: 3 });
+    expect(parseCommand([]).verb).toBe("help");
+  });
+
+  it("takes its options anywhere", () => {
+    expect(parseCommand(["partition", "node1", "--from=node2,control", "node3", "--name", "x"])).toEqual({
+      verb: "partition", args: ["node1", "node3"], name: "x", nodes: 3, from: ["node2", "control"],
+    });
+  });
+
+  it("leaves to kubectl and exec what follows their first argument", () => {
+    expect(parseCommand(["kubectl", "--name", "x", "get", "pods", "--name", "y"])).toMatchObject({ name: "x", args: ["get", "pods", "--name", "y"] });
+    expect(parseCommand(["exec", "client", "curl", "--name", "y"])).toMatchObject({ name: "lab", args: ["client", "curl", "--name", "y"] });
+    expect(parseCommand(["kubectl", "-n", "a", "get", "--help"])).toMatchObject({ args: ["-n", "a", "get", "--help"] });
+  });
+
+  it.each([
+    [["frob"], /no verb 'frob'/],
+    [["constructor"], /no verb 'constructor'/],
+    [["up", "x"], /takes no 'x'/],
+    [["poweroff"], /needs the name of a node/],
+    [["exec"], /needs the name of a host/],
+    [["herald", "restart"], /start and stop/],
+    [["up", "--nodes"], /--nodes needs a value/],
+  ])("refuses %j with a sentence", (argv, message) => {
+    expect(() => parseCommand(argv)).toThrow(message);
+  });
+});

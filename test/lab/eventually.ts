@@ -1,0 +1,19 @@
+import { type PollOptions, pause } from "./poll.ts";
+
+/**
+ * Repeats an assertion until it holds, and returns what it returned.
+ * @throws Error with the last failure's message when it does not come true in time.
+ */
+export async function eventually<T>(assertion: () => T | Promise<T>, options: PollOptions): Promise<T> {
+  const end = performance.now() + options.timeoutMs;
+  for (;;) {
+    try {
+      return await assertion();
+    } catch (error) {
+      if (performance.now() > end) {
+        throw new Error(`waited ${options.timeoutMs / 1000} s for ${options.what}, in vain: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      }
+      await pause(options.intervalMs ?? 200);
+    }
+  }
+}

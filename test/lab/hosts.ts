@@ -1,0 +1,89 @@
+/** The plan of a lab's network: who is there, and with which addresses. Nothing here acts. */
+
+/** Addresses of the pods behind a node. The gateway is the node's side of the link to them. */
+export interface HostLinks {
+  readonly ipv4Range: string;
+  readonly ipv6Range: string;
+  readonly ipv4Gateway: string;
+  readonly ipv6Gateway: string;
+  /** Last address of the range, held by the pods' side itself and never given to a pod. */
+  readonly ipv4Last: string;
+  readonly ipv6Last: string;
+  /** First 24 and 64 bits as text; a pod's address is this and its number. */
+  readonly ipv4Prefix: string;
+  readonly ipv6Prefix: string;
+}
+
+/** A machine on the segment. */
+export interface Host {
+  readonly name: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly mac: string;
+  /** Set when the host is a Node of Kubernetes or runs pods all the same. */
+  readonly pods?: HostLinks;
+}
+
+/** The machine outside of the cluster that tests look from; also everybody's default route. */
+export const UPSTREAM_HOST = "client";
+/** Runs pods that ask for it by nodeSelector, so that losing a node never loses a backend. */
+export const BACKEND_HOST = "backend";
+export const CONTROL_HOST = "control";
+
+export const SERVICE_RANGES = "10.96.0.0/16,fd00:96::/112";
+export const POD_RANGES = "10.244.0.0/16,fd00:244::/32";
+export const POD_PREFIX_LENGTH = { ipv4: 24, ipv6: 64 } as const;
+
+/** Nodes get 172.20.0.11 and up; the client's address is the first that is taken. */
+export const MAX_NODES = 80;
+
+/** Longest name of a lab: namespace names stay readable and unix socket paths short enough. */
+export const MAX_LAB_NAME_LENGTH = 24;
+
+/** Every host of a lab with this many nodes, the switch apart. */
+export function hostsOf(nodeCount: number): Host[] {
+  const hosts = [host(CONTROL_HOST, 2)];
+  for (let number = 1; number <= nodeCount; number += 1) hosts.push({ ...host(`node${number}`, 10 + number), pods: links(number) });
+  hosts.push(host(UPSTREAM_HOST, 100), { ...host(BACKEND_HOST, 200), pods: links(250) });
+  return hosts;
+}
+
+/** Names of the nodes, in order: node1, node2, ... */
+export function nodeNames(nodeCount: number): string[] {
+  return Array.from({ length: nodeCount }, (_, index) => `node${index + 1}`);
+}
+
+/** Full name of a host's network namespace. */
+export function namespaceOf(lab: string, hostName: string): string {
+  return `hl-${lab}.${hostName}`;
+}
+
+/** Whether a text can name a lab: lower-case letters, digits and dashes. */
+export function isLabName(text: string): boolean {
+  return /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(text) && text.length <= MAX_LAB_NAME_LENGTH;
+}
+
+function host(name: string, suffix: number): Host {
+  return {
+    name,
+    ipv4: `172.20.0.${suffix}`,
+    ipv6: `fd00:20::${suffix}`,
+    // Locally administered, and the end tells the host in a capture.
+    mac: `02:00:ac:14:00:${suffix.toString(16).padStart(2, "0")}`,
+  };
+}
+
+function links(number: number): HostLinks {
+  const ipv4Prefix = `10.244.${number}.`;
+  const ipv6Prefix = `fd00:244:${number}::`;
+  return {
+    ipv4Prefix,
+    ipv6Prefix,
+    ipv4Range: `${ipv4Prefix}0/${POD_PREFIX_LENGTH.ipv4}`,
+    ipv6Range: `${ipv6Prefix}/${POD_PREFIX_LENGTH.ipv6}`,
+    ipv4Gateway: `${ipv4Prefix}1`,
+    ipv6Gateway: `${ipv6Prefix}1`,
+    ipv4Last: `${ipv4Prefix}254`,
+    ipv6Last: `${ipv6Prefix}ffff`,
+  };
+}

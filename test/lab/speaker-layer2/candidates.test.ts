@@ -1,0 +1,198 @@
+import assert from "node:assert/strict";
+import { afterEach, test } from "vitest";
+import { AnswerWatch } from "../answer-watch.ts";
+import { clear, describeOnLab } from "../describe-on-lab.ts";
+import { eventually } from "../eventually.ts";
+import { CLIENT, type Lab } from "../lab.ts";
+import { metricOf } from "../metrics.ts";
+import { WITHIN, eventsOf, expectAddress, expectAnswerFrom, expectLeader, expectSilence, l2StatusesOf, leaderOf, setNetworkUnavailable, settledLeader } from "../observe.ts";
+import { signalProgram } from "../programs-of-herald.ts";
+import { advertisement, nodeNamed, pool } from "../resources.ts";
+import { app, deployment, service } from "../walkthrough/manifests.ts";
+
+const POOL = pool("main", ["172.20.250.10-172.20.250.60"]);
+const EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers";
+const EDGE_LABEL = "test.herald/edge";
+
+describeOnLab("which node announces", { name: "candidates", nodes: 3, herald: { controllers: 1 } }, (lab) => {
+  afterEach(async () => {
+    await clear(lab());
+    await lab().kubectl(["label", "nodes", ...lab().nodes, `${EXCLUDE_LABEL}-`, `${EDGE_LABEL}-`]);
+  });
+
+  test("20 addresses: one node each, the one that ServiceL2Status names; spread; the same after every speaker started anew", async () => {
+    const names = Array.from({ length: 20 }, (_, index) => `svc${index}`);
+    await lab().apply(`${POOL}${advertisement("all")}---\n${deployment({ name: "shared" })}`);
+    await lab().apply(names.map((name) => service({ name, backend: "shared" })).join("---\n"));
+    const before = await settledLeaders(lab(), names);
+    const nodes = new Set([...before.values()].map(({ node }) => node));
+    assert.deepEqual([...nodes].toSorted(), ["node1", "node2", "node3"], "every node has some");
+    await expectAnswers(lab(), before);
+
+    for (const node of lab().nodes) signalProgram(lab(), "speaker", node, "SIGKILL");
+    await expectSpeakersReady(lab());
+    // Statuses of an earlier life are adopted: the same objects, one each, and the leaders are the same.
+    await expectAnswers(lab(), before);
+    assert.deepEqual(await settledLeaders(lab(), names), before);
+  });
+
+  test("nodeSelectors move an address; two advertisements are their union; without any nobody answers", async () => {
+    const address = await announce(lab(), advertisement("ad", { nodeSelectors: [nodeNamed("node1")] }));
+    await expectLeader(lab(), "web", address, "node1");
+    for (const node of ["node2", "node3", "node1"]) {
+      await lab().apply(advertisement("ad", { nodeSelectors: [nodeNamed(node)] }));
+      await expectLeader(lab(), "web", address, node);
+    }
+    // The union has two nodes: whichever of them is first in rank leads, and the third one never does.
+    await lab().apply(advertisement("ad", { nodeSelectors: [nodeNamed("node2")] }) + advertisement("second", { nodeSelectors: [nodeNamed("node3")] }));
+    await lab().apply(app({ name: "second-app" }));
+    const second = await expectAddress(lab(), "second-app");
+    const leader = await settledLeader(lab(), "second-app");
+    assert.notEqual(leader, "node1");
+    const other = leader === "node2" ? "node3" : "node2";
+    await expectLeader(lab(), "second-app", second, leader);
+    await lab().kubectl(["label", "node", leader, `${EXCLUDE_LABEL}=`]);
+    await expectLeader(lab(), "second-app", second, other);
+    await expectLeader(lab(), "web", address, other);
+    await lab().kubectl(["label", "node", other, `${EXCLUDE_LABEL}=`]);
+    await expectSilence(lab(), second);
+    for (const node of [leader, other]) await lab().kubectl(["label", "node", node, `${EXCLUDE_LABEL}-`]);
+    await expectLeader(lab(), "second-app", second, leader);
+    await lab().kubectl(["delete", "l2advertisements", "--all", "-n", "metallb-system"]);
+    await expectSilence(lab(), address);
+    await eventually(async () => assert.deepEqual(await l2StatusesOf(lab()), []), { ...WITHIN, what: "no ServiceL2Status" });
+    // A node that gets the label that an advertisement selects starts to announce.
+    await lab().apply(advertisement("by-label", { nodeSelectors: [{ matchLabels: { [EDGE_LABEL]: "yes" } }] }));
+    await lab().kubectl(["label", "node", "node3", `${EDGE_LABEL}=yes`]);
+    await expectLeader(lab(), "web", address, "node3");
+    await lab().kubectl(["label", "node", "node3", `${EDGE_LABEL}-`]);
+    await expectSilence(lab(), address);
+  });
+
+  test("a node that is excluded, and one that is NetworkUnavailable, gives its address up and takes it back", async () => {
+    const address = await announce(lab(), advertisement("ad"));
+    const first = await settledLeader(lab(), "web");
+    await expectLeader(lab(), "web", address, first);
+    await lab().kubectl(["label", "node", first, `${EXCLUDE_LABEL}=false`]);
+    const second = await leaderOtherThan(lab(), "web", [first]);
+    await expectLeader(lab(), "web", address, second);
+    await setNetworkUnavailable(lab(), second, "True");
+    const third = await leaderOtherThan(lab(), "web", [first, second]);
+    await expectLeader(lab(), "web", address, third);
+    await lab().kubectl(["label", "node", first, `${EXCLUDE_LABEL}-`]);
+    await expectLeader(lab(), "web", address, first);
+    await setNetworkUnavailable(lab(), second, "False");
+    await expectLeader(lab(), "web", address, first);
+    await eventually(async () => {
+      const events = await eventsOf(lab(), "web");
+      for (const node of lab().nodes) assert.ok(events.some((event) => event.includes(`announcing from node "${node}" with protocol "layer2"`)), events.join("\n"));
+    }, { ...WITHIN, what: "an event nodeAssigned by every node" });
+  });
+
+  test("a pool is shrunk: the new address is answered, the old one is not, and the neighbour's never pauses", async () => {
+    await lab().apply(`${pool("main", ["172.20.250.10-172.20.250.11"])}${advertisement("all")}---\n${app({ name: "moves" })}`);
+    await expectAddress(lab(), "moves", "172.20.250.10");
+    await lab().apply(app({ name: "stays" }));
+    await expectAddress(lab(), "stays", "172.20.250.11");
+    const leader = await settledLeader(lab(), "stays");
+    await expectLeader(lab(), "stays", "172.20.250.11", leader);
+    const watch = await AnswerWatch.start(lab(), "172.20.250.11");
+    await lab().apply(pool("main", ["172.20.250.11-172.20.250.12"]));
+    await expectAddress(lab(), "moves", "172.20.250.12");
+    await expectSilence(lab(), "172.20.250.10");
+    await eventually(async () => expectAnswerFrom(lab(), "172.20.250.12", await settledLeader(lab(), "moves")), { ...WITHIN, what: "the new address is answered" });
+    const seen = await watch.stop();
+    assert.deepEqual(seen.macs, [await lab().nodeMac(leader)]);
+    assert.ok(seen.longestGapMs < 2000, `${seen.longestGapMs} ms without an answer`);
+    for (const node of lab().nodes) {
+      await eventually(async () => assert.equal(await metricOf(lab(), { node, program: "speaker" }, "metallb_k8s_client_config_stale_bool"), 0), { ...WITHIN, what: `the new pool runs on ${node}` });
+    }
+    await lab().kubectl(["patch", "service", "stays", "-n", "default", "--type=merge", "-p", JSON.stringify({ spec: { type: "ClusterIP", externalTrafficPolicy: null } })]);
+    await expectSilence(lab(), "172.20.250.11");
+    await eventually(async () => assert.equal(await leaderOf(lab(), "stays"), undefined), { ...WITHIN, what: "no ServiceL2Status of a Service that is ClusterIP now" });
+  });
+
+  test("externalTrafficPolicy Local: the address follows the pod from node to node", async () => {
+    await lab().apply(`${POOL}${advertisement("all")}`);
+    await lab().apply(app({ name: "local", replicas: 1, nodeName: "node1", externalTrafficPolicy: "Local" }));
+    const address = await expectAddress(lab(), "local");
+    await expectLeader(lab(), "local", address, "node1");
+    for (const node of ["node2", "node3"]) {
+      await lab().apply(deployment({ name: "local", replicas: 1, nodeName: node }));
+      await expectLeader(lab(), "local", address, node);
+      await eventually(async () => assert.equal((await lab().curl(CLIENT, `http://${address}/`)).node, node), { ...WITHIN, what: `the pod on ${node} answers` });
+    }
+  });
+
+  test("without a ready endpoint the address is withdrawn; with one it is announced again", async () => {
+    await lab().apply(`${POOL}${advertisement("all")}`);
+    await lab().apply(app({ name: "web", replicas: 1 }));
+    const address = await expectAddress(lab(), "web");
+    const leader = await settledLeader(lab(), "web");
+    await expectLeader(lab(), "web", address, leader);
+    await lab().kubectl(["annotate", "pods", "-l", "app=web", "-n", "default", "lab.herald/ready=false"]);
+    await expectSilence(lab(), address);
+    await eventually(async () => assert.equal(await leaderOf(lab(), "web"), undefined), { ...WITHIN, what: "no ServiceL2Status" });
+    assert.equal(await expectAddress(lab(), "web"), address, "the address stays the Service's");
+    await lab().kubectl(["annotate", "pods", "-l", "app=web", "-n", "default", "lab.herald/ready-"]);
+    await expectLeader(lab(), "web", address, leader);
+    await lab().kubectl(["scale", "deployment/web", "-n", "default", "--replicas=0"]);
+    await expectSilence(lab(), address);
+    await lab().kubectl(["scale", "deployment/web", "-n", "default", "--replicas=2"]);
+    await expectLeader(lab(), "web", address, leader);
+  });
+});
+
+/** Announces a Service `web` by this advertisement; returns its address. */
+async function announce(lab: Lab, advertisements: string): Promise<string> {
+  await lab.apply(`${POOL}${advertisements}---\n${app({ name: "web" })}`);
+  return expectAddress(lab, "web");
+}
+
+interface Leadership {
+  readonly address: string;
+  readonly node: string;
+  /** Name of the ServiceL2Status. */
+  readonly object: string;
+}
+
+/** Waits until every Service has its address and exactly one ServiceL2Status. */
+async function settledLeaders(lab: Lab, names: readonly string[]): Promise<Map<string, Leadership>> {
+  const addresses = new Map<string, string>();
+  for (const name of names) addresses.set(name, await expectAddress(lab, name));
+  return eventually(async () => {
+    const statuses = (await l2StatusesOf(lab)).filter(({ status }) => status !== undefined && addresses.has(status.serviceName));
+    assert.equal(statuses.length, names.length, "one ServiceL2Status per Service");
+    const leaders = new Map(statuses.map(({ metadata, status }) => [status?.serviceName ?? "", { address: addresses.get(status?.serviceName ?? "") ?? "", node: status?.node ?? "", object: metadata.name }]));
+    assert.equal(leaders.size, names.length);
+    return leaders;
+  }, { ...WITHIN, what: "one ServiceL2Status for each" });
+}
+
+/** Every address is answered by its leader and by nobody else. */
+async function expectAnswers(lab: Lab, leaders: ReadonlyMap<string, Leadership>): Promise<void> {
+  const waiting = [...leaders.values()];
+  // A few at a time: the client's arping processes share two cores with everything else.
+  const asker = async (): Promise<void> => {
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      const { address, node } = next;
+      await eventually(() => expectAnswerFrom(lab, address, node), { ...WITHIN, what: `${node} answers for ${address}` });
+    }
+  };
+  await Promise.all([asker(), asker(), asker(), asker(), asker()]);
+}
+
+async function leaderOtherThan(lab: Lab, name: string, others: readonly string[]): Promise<string> {
+  return eventually(async () => {
+    const leader = await leaderOf(lab, name);
+    assert.ok(leader !== undefined && !others.includes(leader), `still ${leader}`);
+    return leader;
+  }, { ...WITHIN, what: `a leader that is not ${others.join(" or ")}` });
+}
+
+async function expectSpeakersReady(lab: Lab): Promise<void> {
+  await eventually(async () => {
+    const text = await lab.kubectl(["get", "pods", "-n", "metallb-system", "-l", "app.kubernetes.io/component=speaker", "-o", 'jsonpath={range .items[*]}{.status.containerStatuses[0].restartCount} {.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}']);
+    assert.match(text, /^(?:[1-9]\d* True\n){3}$/);
+  }, { timeoutMs: 60_000, what: "every speaker started again and is ready" });
+}

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterEach, expect, test } from "vitest";
+import { clear, describeOnLab } from "../describe-on-lab.ts";
+import { eventually } from "../eventually.ts";
+import { CLIENT, type Lab } from "../lab.ts";
+import { metricOf } from "../metrics.ts";
+import { WITHIN, eventsOf, expectAddress, expectAnswerFrom, expectLeader, expectSilence, l2StatusesOf, leaderOf, settledLeader } from "../observe.ts";
+import { advertisement, nodeNamed, pool } from "../resources.ts";
+import { app } from "../walkthrough/manifests.ts";
+
+const run = promisify(execFile);
+const POOL = pool("main", ["172.20.250.10-172.20.250.60"]);
+const ON_ETH0 = advertisement("ad", { interfaces: ["eth0"] });
+const EXTRA_MAC = "02:00:ac:14:01:01";
+
+describeOnLab("on which interface a node announces", { name: "interfaces", nodes: 2, herald: { controllers: 1 } }, (lab) => {
+  afterEach(() => clear(lab()));
+
+  test("ServiceL2Status names node, time, reason and MAC; interfaces only where the advertisement does", async () => {
+    const startedAt = Date.now();
+    const { address, leader } = await announce(lab(), advertisement("ad"));
+    await expectLeader(lab(), "web", address, leader);
+    const [status] = await l2StatusesOf(lab(), "web");
+    assert.equal(status?.status?.mac, await lab().nodeMac(leader));
+    assert.equal(status?.status?.reason, "FirstInRank");
+    assert.deepEqual(status?.status?.interfaces ?? [], []);
+    const since = Date.parse(status?.status?.since ?? "");
+    assert.ok(since > startedAt - 1000 && since <= Date.now(), `since ${status?.status?.since}`);
+    await lab().apply(ON_ETH0);
+    await eventually(async () => assert.deepEqual((await l2StatusesOf(lab(), "web"))[0]?.status?.interfaces, [{ name: "eth0" }]), { ...WITHIN, what: "the status names eth0" });
+    await expectAnswerFrom(lab(), address, leader);
+  });
+
+  test("counters of the leader's metrics: requests, answers, gratuitous frames; announced only where it is", async () => {
+    const { address, leader } = await announce(lab(), advertisement("ad"));
+    await expectLeader(lab(), "web", address, leader);
+    const speaker = { node: leader, program: "speaker" } as const;
+    const other = { node: leader === "node1" ? "node2" : "node1", program: "speaker" } as const;
+    const series = { service: "default/web", protocol: "layer2", node: leader, ip: address };
+    assert.equal(await metricOf(lab(), speaker, "metallb_speaker_announced", series), 1);
+    assert.equal(await metricOf(lab(), other, "metallb_speaker_announced", { ip: address }), undefined);
+    const requests = await metricOf(lab(), speaker, "metallb_layer2_requests_received", { ip: address }) ?? 0;
+    await lab().arping(CLIENT, address, { count: 5 });
+    assert.equal(await metricOf(lab(), speaker, "metallb_layer2_requests_received", { ip: address }), requests + 5);
+    assert.ok((await metricOf(lab(), speaker, "metallb_layer2_responses_sent", { ip: address }) ?? 0) >= requests + 5);
+    await eventually(async () => assert.ok((await metricOf(lab(), speaker, "metallb_layer2_gratuitous_sent", { ip: address }) ?? 0) >= 5), { ...WITHIN, what: "five gratuitous frames" });
+    assert.equal(await metricOf(lab(), speaker, "metallb_k8s_client_config_loaded_bool"), 1);
+
+    await lab().apply(advertisement("bad", { nodeSelectors: [{ matchExpressions: [{ key: "x", operator: "Nonsense" }] }] }));
+    await eventually(async () => assert.equal(await metricOf(lab(), speaker, "metallb_k8s_client_config_stale_bool"), 1), { ...WITHIN, what: "the configuration is refused" });
+    await expectAnswerFrom(lab(), address, leader);
+    await eventually(async () => expect(await lab().kubectl(["get", "configurationstates", "-n", "metallb-system", "--no-headers"])).toMatch(/Invalid.*Nonsense/), { ...WITHIN, what: "a ConfigurationState that says why" });
+    await lab().kubectl(["delete", "l2advertisement", "bad", "-n", "metallb-system"]);
+    await eventually(async () => assert.equal(await metricOf(lab(), speaker, "metallb_k8s_client_config_stale_bool"), 0), { ...WITHIN, what: "the configuration runs" });
+    await lab().kubectl(["delete", "service", "web", "-n", "default"]);
+    await eventually(async () => assert.equal(await metricOf(lab(), speaker, "metallb_speaker_announced", { ip: address }), undefined), { ...WITHIN, what: "no series of a Service that is gone" });
+  });
+
+  test("the leader's interface goes down and comes up: silence, then gratuitous ARP and answers again", async () => {
+    const { address, leader } = await announce(lab(), ON_ETH0);
+    await expectLeader(lab(), "web", address, leader);
+    const capture = await lab().capture(CLIENT, `arp and host ${address}`);
+    const downAt = Date.now();
+    await ip(lab(), leader, "link set eth0 down");
+    try {
+      // Without a membership protocol nobody else learns of it; all the same nobody may answer from a port that is down.
+      await expectSilence(lab(), address);
+      // Its way to the API server is the same interface, so that its log is what can be relied on.
+      const log = readFileSync(join(lab().logFolder, `speaker-${leader}.log`), "utf8");
+      assert.match(log, /"event":"announceFailed","key":"default\/web","reason":"noUsableInterface","interfaces":\["eth0"\]/);
+    } finally {
+      await ip(lab(), leader, "link set eth0 up");
+      // The kernel dropped the routes with the link.
+      await lab().restore(leader);
+    }
+    await eventually(() => expectAnswerFrom(lab(), address, leader), { ...WITHIN, what: `${leader} answers again` });
+    const mac = await lab().nodeMac(leader);
+    const afterwards = (await capture.stop()).filter((line) => Number(line.split(" ")[0]) * 1000 > downAt);
+    const gratuitous = afterwards.filter((line) => line.includes(`${mac} > ff:ff:ff:ff:ff:ff`) && line.includes(`who-has ${address}`) && line.includes(`tell ${address}`));
+    assert.ok(gratuitous.length >= 2, `gratuitous ARP after the interface came up: ${gratuitous.length} frames`);
+    await expectLeader(lab(), "web", address, leader);
+    await eventually(async () => assert.equal((await l2StatusesOf(lab(), "web"))[0]?.status?.reason, "InterfacesChanged"), { timeoutMs: 60_000, what: "the status says that interfaces changed" });
+  });
+
+  test("an unknown interface: announceFailed and silence; when it appears it is announced on, with its MAC", async () => {
+    const onExtra = advertisement("ad", { interfaces: ["extra0"], nodeSelectors: [nodeNamed("node1")] });
+    await lab().apply(`${POOL}${onExtra}---\n${app({ name: "web" })}`);
+    const address = await expectAddress(lab(), "web");
+    await eventually(async () => expect((await eventsOf(lab(), "web")).join("\n")).toMatch(/announceFailed metallb-speaker .*"node1".*extra0/), { ...WITHIN, what: "an event announceFailed" });
+    await expectSilence(lab(), address);
+    assert.equal(await leaderOf(lab(), "web"), undefined);
+    assert.equal(await metricOf(lab(), { node: "node1", program: "speaker" }, "metallb_speaker_announced", { ip: address }), undefined);
+
+    await plugIn(lab(), "node1");
+    await eventually(async () => assert.deepEqual([...new Set(await lab().arping(CLIENT, address, { count: 3 }))], [EXTRA_MAC]), { ...WITHIN, what: "the new interface answers" });
+    await eventually(async () => {
+      const [status] = await l2StatusesOf(lab(), "web");
+      assert.deepEqual([status?.status?.node, status?.status?.mac, status?.status?.interfaces], ["node1", EXTRA_MAC, [{ name: "extra0" }]]);
+    }, { ...WITHIN, what: "the status names the new interface" });
+    // The other interface at run time, and back.
+    await lab().apply(advertisement("ad", { interfaces: ["eth0"], nodeSelectors: [nodeNamed("node1")] }));
+    await expectLeader(lab(), "web", address, "node1");
+    await lab().apply(onExtra);
+    await eventually(async () => assert.deepEqual([...new Set(await lab().arping(CLIENT, address, { count: 3 }))], [EXTRA_MAC]), { ...WITHIN, what: "the new interface answers again" });
+    await ip(lab(), "node1", "link delete extra0");
+    await expectSilence(lab(), address);
+    await eventually(async () => assert.deepEqual(await l2StatusesOf(lab(), "web"), []), { ...WITHIN, what: "no status without an interface" });
+  });
+
+  test("interfaces that the exclude file names never announce", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "herald-exclude-"));
+    const file = join(folder, "excludel2.yaml");
+    try {
+      writeFileSync(file, "announcedInterfacesToExclude: [\"^lo$\", \"^eth\", \"^pods$\"]\n");
+      await lab().stopHerald();
+      await lab().startHerald({ controllers: 1, speakerArgs: [`--excludel2=${file}`] });
+      await lab().apply(`${POOL}${advertisement("ad")}---\n${app({ name: "web" })}`);
+      const address = await expectAddress(lab(), "web");
+      await eventually(async () => expect((await eventsOf(lab(), "web")).join("\n")).toMatch(/announceFailed metallb-speaker .*no interface can announce/), { ...WITHIN, what: "an event announceFailed" });
+      await expectSilence(lab(), address);
+      // By the environment too, and an expression that leaves eth0 alone.
+      writeFileSync(file, "announcedInterfacesToExclude: [\"^lo$\", \"^pods$\"]\n");
+      await lab().stopHerald();
+      await lab().startHerald({ controllers: 1, env: { HERALD_EXCLUDEL2: file } });
+      const leader = await settledLeader(lab(), "web");
+      await expectLeader(lab(), "web", address, leader);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+/** Announces a Service `web` by this advertisement; returns its address and its leader. */
+async function announce(lab: Lab, advertisements: string): Promise<{ readonly address: string; readonly leader: string }> {
+  await lab.apply(`${POOL}${advertisements}---\n${app({ name: "web" })}`);
+  return { address: await expectAddress(lab, "web"), leader: await settledLeader(lab, "web") };
+}
+
+/** Runs `ip` in a host's namespace. */
+async function ip(lab: Lab, host: string, words: string): Promise<void> {
+  await run("ip", ["-n", lab.namespace(host), ...words.split(" ")]);
+}
+
+/** Gives a node a second interface on the segment, named extra0. */
+async function plugIn(lab: Lab, node: string): Promise<void> {
+  await ip(lab, "switch", `link add extra-${node} type veth peer name extra0 address ${EXTRA_MAC} netns ${lab.namespace(node)}`);
+  await ip(lab, "switch", `link set extra-${node} master br0 up`);
+  await ip(lab, node, "link set extra0 up");
+}

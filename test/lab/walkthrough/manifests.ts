@@ -1,0 +1,53 @@
+/** What the walkthrough applies, as YAML that a user could paste. */
+
+/** Pool and advertisement, verbatim from the user's story; also in pool.yaml beside this file. */
+export const POOL_FILE = new URL("./pool.yaml", import.meta.url);
+
+export interface AppOptions {
+  readonly name: string;
+  /** Name of the Deployment whose pods the Service sends to; its own name when left out. */
+  readonly backend?: string;
+  readonly replicas?: number;
+  readonly externalTrafficPolicy?: "Cluster" | "Local";
+  /** Runs the pods on this host only. */
+  readonly nodeName?: string;
+  /** Further lines of the Service's spec, unindented. */
+  readonly serviceSpec?: readonly string[];
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** A Deployment of a web server and a Service of type LoadBalancer before it. */
+export function app(options: AppOptions): string {
+  return `${deployment(options)}---\n${service(options)}`;
+}
+
+export function deployment({ name, replicas = 2, nodeName }: AppOptions): string {
+  const selector = nodeName === undefined ? "" : `      nodeSelector: {kubernetes.io/hostname: ${nodeName}}\n`;
+  return `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: ${name}, namespace: default}
+spec:
+  replicas: ${replicas}
+  selector: {matchLabels: {app: ${name}}}
+  template:
+    metadata: {labels: {app: ${name}}}
+    spec:
+${selector}      containers:
+      - {name: web, image: "web", ports: [{containerPort: 8080}]}
+`;
+}
+
+export function service({ name, backend = name, externalTrafficPolicy = "Cluster", serviceSpec = [], annotations = {} }: AppOptions): string {
+  return `apiVersion: v1
+kind: Service
+metadata:
+  name: ${name}
+  namespace: default
+  annotations: ${JSON.stringify(annotations)}
+spec:
+  type: LoadBalancer
+  externalTrafficPolicy: ${externalTrafficPolicy}
+  selector: {app: ${backend}}
+  ports: [{name: http, port: 80, targetPort: 8080, protocol: TCP}]
+${serviceSpec.map((line) => `  ${line}\n`).join("")}`;
+}

@@ -1,0 +1,187 @@
+/**
+ * The user's story, step by step, on a lab: pool and advertisement, three Services, ARP, curl, failover by node condition,
+ * life without the API server, clean-up. `make demo` narrates it; `walkthrough.test.ts` is the same story as a test.
+ * A step that does not come true throws.
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import type { Lab } from "../lab.ts";
+import { eventually } from "../eventually.ts";
+import { WITHIN, addressOf, eventsOf, expectAnswerFrom, leaderOf, setNetworkUnavailable, settledLeader } from "../observe.ts";
+import { POOL_FILE, app, deployment, service } from "./manifests.ts";
+
+export interface Step {
+  readonly title: string;
+  readonly run: (context: Context) => Promise<void>;
+}
+
+export interface Context {
+  readonly lab: Lab;
+  /** Shows a line to whoever watches. */
+  readonly say: (line: string) => void;
+}
+
+const SERVICES = ["svc1", "svc2", "svc3"] as const;
+const ADDRESSES = ["172.20.255.200", "172.20.255.201", "172.20.255.202"] as const;
+const KINDS = ["bfdprofiles", "bgpadvertisements", "bgppeers", "communities", "configurationstates", "ipaddresspools", "l2advertisements", "servicebgpstatuses", "servicel2statuses"];
+
+export const steps: readonly Step[] = [
+  { title: "The resources exist", run: resourcesExist },
+  { title: "A pool and an advertisement", run: applyPool },
+  { title: "Three Services get the first three addresses", run: threeServices },
+  { title: "One node announces each, not the same for all three", run: oneNodeEach },
+  { title: "arping sees one MAC per address, curl reaches every pod", run: reachable },
+  { title: "externalTrafficPolicy Local: the client's address arrives, only nodes with a pod are candidates", run: trafficPolicyLocal },
+  { title: "Gratuitous ARP when a leader takes an address; a node that is NetworkUnavailable gives it up", run: networkUnavailable },
+  { title: "ClusterIP with externalIPs, and another loadBalancerClass, are left alone", run: leftAlone },
+  { title: "Without the API server ARP is still answered", run: withoutApiServer },
+  { title: "Deleted Services: addresses return, ARP goes unanswered", run: deleted },
+];
+
+async function resourcesExist({ lab, say }: Context): Promise<void> {
+  const listed = await lab.kubectl(["api-resources", "--api-group=metallb.io", "-o", "name", "--no-headers"]);
+  const names = listed.trim().split("\n").map((line) => line.split(".")[0]).toSorted();
+  say(names.join(" "));
+  assert.deepEqual(names, KINDS);
+}
+
+async function applyPool({ lab, say }: Context): Promise<void> {
+  const yaml = readFileSync(POOL_FILE, "utf8");
+  say(yaml.trimEnd());
+  await lab.apply(yaml);
+  const pools = await lab.kubectl(["get", "ipaddresspools", "-n", "metallb-system"]);
+  say(pools);
+  assert.match(pools, /NAME\s+AUTO ASSIGN\s+AVOID BUGGY IPS\s+ADDRESSES/);
+  assert.match(pools, /my-ippool\s+true\s+false\s+\["172\.20\.255\.200-172\.20\.255\.250"\]/);
+  const advertisements = await lab.kubectl(["get", "l2advertisements", "-n", "metallb-system"]);
+  say(advertisements);
+  assert.match(advertisements, /NAME\s+IPADDRESSPOOLS\s+IPADDRESSPOOL SELECTORS\s+INTERFACES/);
+  assert.match(advertisements, /my-l2-advertise\s+\["my-ippool"\]/);
+}
+
+async function threeServices({ lab, say }: Context): Promise<void> {
+  for (const [index, name] of SERVICES.entries()) {
+    await lab.apply(app({ name }));
+    await eventually(async () => assert.equal(await addressOf(lab, name), ADDRESSES[index]), { ...WITHIN, what: `${name} gets ${ADDRESSES[index]}` });
+  }
+  say(await lab.kubectl(["get", "svc", "-n", "default"]));
+  for (const [index, name] of SERVICES.entries()) {
+    const found = await lab.get("service", "default", name) as { metadata: { annotations: Record<string, string> }; status: { loadBalancer: { ingress: unknown[] }; conditions: { type: string; status: string }[] } };
+    assert.deepEqual(found.status.loadBalancer.ingress, [{ ip: ADDRESSES[index], ipMode: "VIP" }]);
+    assert.equal(found.metadata.annotations["metallb.io/ip-allocated-from-pool"], "my-ippool");
+    assert.equal(found.status.conditions.find(({ type }) => type === "metallb.io/AddressAssigned")?.status, "True");
+    await eventually(async () => {
+      const events = await eventsOf(lab, name);
+      assert.ok(events.includes(`IPAllocated metallb-controller Assigned IP ["${ADDRESSES[index]}"]`), events.join("\n"));
+      assert.ok(events.some((event) => /^nodeAssigned metallb-speaker announcing from node "node\d" with protocol "layer2"$/.test(event)), events.join("\n"));
+    }, { ...WITHIN, what: `events of ${name}` });
+  }
+  say((await eventsOf(lab, "svc1")).join("\n"));
+}
+
+async function oneNodeEach({ lab, say }: Context): Promise<void> {
+  const leaders = await Promise.all(SERVICES.map((name) => settledLeader(lab, name)));
+  say(await lab.kubectl(["get", "servicel2statuses", "-A"]));
+  assert.ok(new Set(leaders).size > 1, `all three are announced by ${leaders[0]}`);
+}
+
+async function reachable({ lab, say }: Context): Promise<void> {
+  for (const [index, name] of SERVICES.entries()) {
+    const address = ADDRESSES[index] ?? "";
+    const leader = await settledLeader(lab, name);
+    await eventually(() => expectAnswerFrom(lab, address, leader), { ...WITHIN, what: `${leader} answers for ${address}` });
+    say(`arping ${address}: ${await lab.nodeMac(leader)} (${leader})`);
+    const pods = new Set<string>();
+    await eventually(async () => {
+      pods.add((await lab.curl("client", `http://${address}/`)).pod);
+      assert.equal(pods.size, 2, `only ${[...pods].join()} answered`);
+    }, { ...WITHIN, what: `curl reaches both pods of ${name}` });
+    say(`curl http://${address}/ reached ${[...pods].toSorted().join(" and ")}`);
+  }
+}
+
+async function trafficPolicyLocal({ lab, say }: Context): Promise<void> {
+  for (const node of ["node1", "node2"]) {
+    const name = `local-${node}`;
+    await lab.apply(app({ name, nodeName: node, replicas: 1, externalTrafficPolicy: "Local" }));
+    const leader = await settledLeader(lab, name);
+    assert.equal(leader, node, "only the node with the pod may lead");
+    const address = await addressOf(lab, name) ?? "";
+    await eventually(() => expectAnswerFrom(lab, address, node), { ...WITHIN, what: `${node} answers for ${address}` });
+    const answer = await eventually(() => lab.curl("client", `http://${address}/`), { ...WITHIN, what: `curl http://${address}/` });
+    say(`${name} at ${address} on ${leader}: pod ${answer.pod} saw the client as ${answer.client}`);
+    assert.equal(answer.client, "172.20.0.100");
+    await lab.kubectl(["delete", "service,deployment", name, "-n", "default", "--wait=false"]);
+  }
+}
+
+async function networkUnavailable({ lab, say }: Context): Promise<void> {
+  const address = ADDRESSES[0];
+  const before = await settledLeader(lab, "svc1");
+  const capture = await lab.capture("client", `arp and host ${address}`);
+  await setNetworkUnavailable(lab, before, "True");
+  const after = await eventually(async () => {
+    const leader = await leaderOf(lab, "svc1");
+    assert.ok(leader !== undefined && leader !== before, `still ${leader}`);
+    return leader;
+  }, { ...WITHIN, what: "another leader for svc1" });
+  await eventually(() => expectAnswerFrom(lab, address, after), { ...WITHIN, what: `${after} answers` });
+  say(`${before} is NetworkUnavailable: ${after} answers with ${await lab.nodeMac(after)}`);
+  const mac = await lab.nodeMac(after);
+  const frames = (await capture.stop()).filter((line) => line.includes(mac) && line.includes(`who-has ${address}`) && line.includes(`tell ${address}`));
+  say(frames.slice(0, 2).join("\n"));
+  assert.ok(frames.length >= 2, `gratuitous ARP by ${after}: ${frames.length} frames`);
+  await setNetworkUnavailable(lab, before, "False");
+  await eventually(() => expectAnswerFrom(lab, address, before), { ...WITHIN, what: `${before} answers again` });
+  say(`${before} is available again and answers again`);
+}
+
+async function leftAlone({ lab, say }: Context): Promise<void> {
+  await lab.apply(`${service({ name: "other-class", serviceSpec: ["loadBalancerClass: example.com/other"] })}---
+apiVersion: v1
+kind: Service
+metadata: {name: external, namespace: default}
+spec: {type: ClusterIP, externalIPs: [172.20.255.240], selector: {app: svc1}, ports: [{port: 80, targetPort: 8080}]}
+`);
+  // A Service that is Herald's and comes later has its address: the two before it have been looked at by then.
+  await lab.apply(`${deployment({ name: "later" })}---\n${service({ name: "later" })}`);
+  await eventually(async () => assert.ok(await addressOf(lab, "later")), { ...WITHIN, what: "an address for a later Service" });
+  for (const name of ["other-class", "external"]) {
+    const found = await lab.get("service", "default", name) as { metadata: { annotations?: Record<string, string> }; status: { loadBalancer: object; conditions?: unknown[] } };
+    assert.deepEqual(found.status.loadBalancer, {});
+    assert.equal(found.status.conditions, undefined);
+    assert.equal(found.metadata.annotations?.["metallb.io/ip-allocated-from-pool"], undefined);
+    assert.deepEqual(await eventsOf(lab, name), []);
+  }
+  assert.deepEqual(await lab.arping("client", "172.20.255.240", { count: 2 }), []);
+  say(await lab.kubectl(["get", "svc", "other-class", "external", "-n", "default"]));
+  await lab.kubectl(["delete", "service", "other-class", "external", "later", "-n", "default", "--wait=false"]);
+  await lab.kubectl(["delete", "deployment", "later", "-n", "default", "--wait=false"]);
+}
+
+async function withoutApiServer({ lab, say }: Context): Promise<void> {
+  const leader = await settledLeader(lab, "svc2");
+  await lab.stopApiServer();
+  try {
+    await assert.rejects(lab.kubectl(["get", "nodes", "--request-timeout=2s"]), "the API server is gone");
+    await expectAnswerFrom(lab, ADDRESSES[1], leader);
+    const answer = await lab.curl("client", `http://${ADDRESSES[1]}/`);
+    say(`API server stopped: ${leader} still answers for ${ADDRESSES[1]}, curl reaches ${answer.pod}`);
+  } finally {
+    await lab.startApiServer();
+  }
+}
+
+async function deleted({ lab, say }: Context): Promise<void> {
+  for (const name of SERVICES) await lab.kubectl(["delete", "service,deployment", name, "-n", "default", "--wait=false"]);
+  await eventually(async () => {
+    const pool = await lab.get("ipaddresspool", "metallb-system", "my-ippool") as { status?: { assignedIPv4?: number; availableIPv4?: number } };
+    assert.equal(pool.status?.assignedIPv4, 0);
+    assert.equal(pool.status?.availableIPv4, 51);
+  }, { timeoutMs: 40_000, what: "all addresses back in the pool" });
+  for (const address of ADDRESSES) {
+    await eventually(async () => assert.deepEqual(await lab.arping("client", address, { count: 2 }), []), { ...WITHIN, what: `silence for ${address}` });
+  }
+  await eventually(async () => assert.equal((await lab.kubectl(["get", "servicel2statuses", "-A", "--no-headers", "--ignore-not-found"])).trim(), ""), { ...WITHIN, what: "no ServiceL2Status left" });
+  say("51 of 51 addresses are free, nobody answers for them, no ServiceL2Status is left");
+}

@@ -1,0 +1,31 @@
+import { defineConfig } from "vitest/config";
+
+/** Two projects: `unit` is quick and needs no root; `lab` builds network namespaces and runs real Kubernetes in them. */
+const config = defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["{config,controller,kube,speaker,sys,wire,cli,scripts}/**/*.test.ts", "test/{crds,apiserver,fuzz,dist}/**/*.test.ts"],
+          testTimeout: 20_000,
+          hookTimeout: 60_000,
+          pool: "forks",
+        },
+      },
+      {
+        test: {
+          name: "lab",
+          include: ["test/lab/**/*.test.ts"],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          pool: "forks",
+          // Lab tests wait more than they compute: three labs side by side keep two cores busy.
+          maxWorkers: 3,
+        },
+      },
+    ],
+  },
+});
+// vitest reads a default export: the only one in this repository.
+export default config;
