@@ -62,7 +62,11 @@ export type FromPacketThread =
   | { readonly kind: "warning"; readonly event: string; readonly fields: Readonly<Record<string, string | number>> }
   | { readonly kind: "stopped" };
 
-/** Why the address came to this node. */
-export type OwnReason = "FirstInRank" | "InterfacesChanged";
-/** Why it left. */
-export type LostReason = "Removed" | "NotFirstInRank" | "NoUsableInterface" | "Stopping";
+/**
+ * Why the address came to this node. `FirstInRank`: nobody had it. `OwnerDead`: its owner died. `HandedOver`: its owner
+ * gave it to this node. `Resumed`: this node had it before its restart. `OwnerNotFresh`: its owner may no longer announce
+ * it and does not know. `GroupMerged`: it moves with another address of this node. `InterfacesChanged`: it stayed here.
+ */
+export type OwnReason = "FirstInRank" | "OwnerDead" | "HandedOver" | "Resumed" | "OwnerNotFresh" | "GroupMerged" | "InterfacesChanged";
+/** Why it left. `BetterClaim`: two nodes announced it, and the other one goes on. */
+export type LostReason = "Removed" | "NotFirstInRank" | "NotEligible" | "NoUsableInterface" | "HandedOver" | "BetterClaim" | "Stopping";
