@@ -24,10 +24,33 @@ export interface Candidate {
 export type ToPacketThread =
   /** A versioned delta of the table. `full` replaces everything that went before. Versions grow by one; a gap is a broken invariant. */
   | { readonly kind: "table"; readonly version: number; readonly full: boolean; readonly upsert: readonly AddressRow[]; readonly remove: readonly string[] }
+  /** The speakers' pods as the API lists them, this node's own left out; replaces the list before. Kept while the API is away. */
+  | { readonly kind: "peers"; readonly peers: readonly { readonly node: string; readonly address: string }[] }
+  /** Whether the API's watches are alive: what the table says is true now. False until the first message. */
+  | { readonly kind: "fresh"; readonly fresh: boolean }
   /** Asks for a `counters` fact. */
   | { readonly kind: "collect" }
-  /** Ends the thread in an orderly way: it releases what it announces and answers `stopped`. */
+  /** Ends the thread in an orderly way: it hands over or releases what it announces, says goodbye to its peers and answers `stopped`. */
   | { readonly kind: "stop" };
+
+/** How this speaker takes part in the membership protocol. */
+export interface MembershipSettings {
+  /** Where its UDP and TCP sockets are bound, canonical text; peers reach it there. */
+  readonly bindAddress: string;
+  readonly bindPort: number;
+  /** AES keys, the first one encrypts; empty: everything in the clear. Never logged. */
+  readonly keys: readonly Uint8Array[];
+  /** memberlist's timers for distant nodes. */
+  readonly wan: boolean;
+  readonly profile: "fast" | "default" | "calm";
+  readonly failback: "sticky" | "rank";
+  /** `hash`: claims by rank. `metallb`: MetalLB's exact hash over the members that are alive or suspect, without claims. */
+  readonly election: "hash" | "metallb";
+  /** Version of the workload's template, "" when unknown. */
+  readonly template: string;
+  /** When the process started. */
+  readonly bootUnixMs: number;
+}
 
 /** An interface as the packet thread sees it. */
 export interface InterfaceFact {
@@ -56,6 +79,12 @@ export type FromPacketThread =
   /** This node is first in rank but none of the row's interfaces is usable here: nothing is announced. */
   | { readonly kind: "blocked"; readonly address: string; readonly wanted: readonly string[] | "all" }
   | { readonly kind: "lost"; readonly address: string; readonly reason: LostReason }
+  /** This node still answers for the address, and has asked that node to take it. `lost` follows within a second or so. */
+  | { readonly kind: "handingOver"; readonly address: string; readonly to: string }
+  /** Another speaker was heard of for the first time, or its state changed. `isHerald` is false for a MetalLB speaker. */
+  | { readonly kind: "member"; readonly node: string; readonly state: "alive" | "suspect" | "dead" | "left"; readonly before: "alive" | "suspect" | "dead" | "left" | undefined; readonly isHerald: boolean }
+  /** The speakers agree that this one is gone, and how. */
+  | { readonly kind: "verdict"; readonly node: string; readonly class: "powerOff" | "processGone" | "paused"; readonly silentForMs: number }
   | { readonly kind: "interfaces"; readonly interfaces: readonly InterfaceFact[] }
   | { readonly kind: "tableApplied"; readonly version: number }
   | { readonly kind: "counters"; readonly addresses: readonly AddressCounters[]; readonly dropped: Readonly<Record<string, number>>; readonly loopLagMaxMs: number }

@@ -8,13 +8,14 @@ import type { MessagePort } from "node:worker_threads";
 import { systemClock } from "../sys/clock.ts";
 import { Heartbeat } from "../sys/heartbeat.ts";
 import { closeWakeFd, wake } from "../sys/wake.ts";
-import type { FromPacketThread, ToPacketThread } from "./packet-protocol.ts";
+import type { FromPacketThread, MembershipSettings, ToPacketThread } from "./packet-protocol.ts";
 import { TableQueue } from "./table-queue.ts";
 import type { PacketThreadMessage } from "./table-queue.ts";
 
 /** What the thread is born with. */
 export interface PacketThreadData {
   readonly node: string;
+  readonly membership: MembershipSettings | undefined;
   readonly excludeInterfaces: readonly string[];
   readonly heartbeat: SharedArrayBuffer;
   readonly messages: MessagePort;
@@ -27,6 +28,8 @@ export type PacketThreadAnswer = FromPacketThread | { readonly kind: "sliceTaken
 export interface PacketThreadOptions {
   /** This node's name, as candidates carry it. */
   readonly node: string;
+  /** Undefined: without membership, every candidate is taken to be alive. */
+  readonly membership?: MembershipSettings | undefined;
   /** Sources of regular expressions: interfaces never to announce on. */
   readonly excludeInterfaces: readonly string[];
   /** The thread's program: `packet-thread.ts`, or its bundle. */
@@ -60,6 +63,7 @@ export function startPacketThread(options: PacketThreadOptions): PacketThreadHan
   const queue = new TableQueue();
   const data: PacketThreadData = {
     node: options.node,
+    membership: options.membership,
     excludeInterfaces: options.excludeInterfaces,
     heartbeat: heartbeat.buffer,
     messages: messages.port2,
