@@ -1,8 +1,13 @@
 import { defineConfig } from "vitest/config";
+import { ReportWriter } from "./scripts/report-writer.ts";
+
+/** Set by scripts/test.ts: where to write what the run came to. */
+const reportPath = process.env["HERALD_TEST_REPORT"];
 
 /** Two projects: `unit` is quick and needs no root; `lab` builds network namespaces and runs real Kubernetes in them. */
 const config = defineConfig({
   test: {
+    reporters: reportPath === undefined ? ["default"] : ["default", new ReportWriter(reportPath)],
     projects: [
       {
         test: {

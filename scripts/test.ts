@@ -1,5 +1,6 @@
 /**
- * Everything that continuous integration runs, part by part, with the time of each and one closing line:
+ * Everything that continuous integration runs, part by part, with the time of each, every failure again in
+ * a line or two (whoever keeps only the end of the output still learns what failed), and one closing line:
  * `N passed, N failed, N skipped`. Under CI=true a skipped test is a failure, except those that a kernel without the
  * feature, or a machine without Docker, makes impossible (`IMPOSSIBLE_HERE` below names them).
  * `node scripts/test.ts [PART ...]`: check, build, unit, fuzz, lab. All of them without an argument.
@@ -7,6 +8,7 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
+import type { TestFailure, TestReport } from "./report-writer.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const results = join(root, "test-results");
@@ -15,12 +17,17 @@ const isCi = process.env["CI"] === "true";
 /** Names (or beginnings) of tests that may be skipped under CI: what they need is not in every kernel. */
 const IMPOSSIBLE_HERE: readonly RegExp[] = [/^needs (bonding|VLAN|VRF|IPVS|TCP-AO|netem|Docker|kind)\b/];
 
+/** Failures that are printed again at the end, and how much of a message or of a command's last words. */
+const MAX_REPEATED = 40;
+const MAX_MESSAGE_CHARACTERS = 1000;
+const LAST_LINES = 8;
+const MAX_TAIL_CHARACTERS = 4000;
+
 interface Outcome {
-  passed: number;
-  failed: number;
-  skipped: number;
-  /** Names of skipped tests that CI may not skip. */
-  forbiddenSkips: string[];
+  readonly passed: number;
+  readonly failures: readonly TestFailure[];
+  /** Names of skipped tests. */
+  readonly skipped: readonly string[];
 }
 
 interface Part {
@@ -45,83 +52,79 @@ if (unknown.length > 0) {
 
 rmSync(results, { recursive: true, force: true });
 mkdirSync(results, { recursive: true });
-const total: Outcome = { passed: 0, failed: 0, skipped: 0, forbiddenSkips: [] };
+const total = { passed: 0, skipped: 0, failures: [] as TestFailure[] };
 const times: string[] = [];
 for (const part of parts.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
   console.log(`\n== ${part.name}`);
   const start = performance.now();
-  const outcome = await part.run();
-  times.push(`${part.name.padEnd(6)} ${((performance.now() - start) / 1000).toFixed(1).padStart(7)} s   ${outcome.passed} passed, ${outcome.failed} failed, ${outcome.skipped} skipped`);
-  total.passed += outcome.passed;
-  total.failed += outcome.failed;
-  total.skipped += outcome.skipped;
-  total.forbiddenSkips.push(...outcome.forbiddenSkips);
+  const { passed, failures, skipped } = await part.run();
+  times.push(`${part.name.padEnd(6)} ${((performance.now() - start) / 1000).toFixed(1).padStart(7)} s   ${passed} passed, ${failures.length} failed, ${skipped.length} skipped`);
+  const forbidden = isCi ? skipped.filter((name) => !IMPOSSIBLE_HERE.some((pattern) => pattern.test(name))) : [];
+  total.passed += passed;
+  total.skipped += skipped.length - forbidden.length;
+  total.failures.push(...[...failures, ...forbidden.map((name) => ({ name, message: "skipped, which CI does not allow" }))]
+    .map(({ name, message }) => ({ name: `${part.name}: ${name}`, message })));
 }
 
 console.log(`\n== time per part\n${times.join("\n")}`);
-if (isCi && total.forbiddenSkips.length > 0) {
-  console.log(`\nskipped, which CI does not allow:\n  ${total.forbiddenSkips.join("\n  ")}`);
-  total.failed += total.forbiddenSkips.length;
-  total.skipped -= total.forbiddenSkips.length;
+if (total.failures.length > 0) {
+  console.log("\n== what failed");
+  for (const { name, message } of total.failures.slice(0, MAX_REPEATED)) console.log(`${name}\n    ${message.slice(0, MAX_MESSAGE_CHARACTERS).replaceAll("\n", "\n    ")}`);
+  if (total.failures.length > MAX_REPEATED) console.log(`and ${total.failures.length - MAX_REPEATED} more`);
 }
-console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
-process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+console.log(`\n${total.passed} passed, ${total.failures.length} failed, ${total.skipped} skipped`);
+process.exitCode = total.failures.length > 0 || total.passed === 0 ? 1 : 0;
 
 /** Each command is one test: it passes when it exits 0. All run, so that one run shows all that is wrong. */
 async function commands(list: readonly (readonly string[])[]): Promise<Outcome> {
-  const outcome: Outcome = { passed: 0, failed: 0, skipped: 0, forbiddenSkips: [] };
+  const failures: TestFailure[] = [];
   for (const argv of list) {
-    if ((await run(argv)) === 0) outcome.passed++;
-    else {
-      console.error(`FAILED: ${argv.join(" ")}`);
-      outcome.failed++;
-    }
+    const { code, lastLines } = await run(argv);
+    if (code !== 0) failures.push({ name: argv.join(" "), message: `exit code ${code}${lastLines.map((line) => `\n${line}`).join("")}` });
   }
-  return outcome;
-}
-
-interface VitestReport {
-  numTotalTests: number;
-  numPassedTests: number;
-  numFailedTests: number;
-  testResults: { status: string; message?: string; assertionResults: { status: string; fullName: string }[] }[];
+  return { passed: list.length - failures.length, failures, skipped: [] };
 }
 
 async function vitest(project: string): Promise<Outcome> {
   const reportFile = join(results, `${project}.json`);
-  const code = await run(["vitest", "run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`]);
-  let report: VitestReport;
+  const { code, lastLines } = await run(["vitest", "run", "--project", project], { HERALD_TEST_REPORT: reportFile });
   try {
-    report = JSON.parse(readFileSync(reportFile, "utf8")) as VitestReport;
+    const report = JSON.parse(readFileSync(reportFile, "utf8")) as TestReport;
+    if (report.failures.length > 0 || code === 0) return report;
+    return { ...report, failures: [{ name: "vitest", message: `exit code ${code}\n${lastLines.join("\n")}` }] };
   } catch {
-    return { passed: 0, failed: 1, skipped: 0, forbiddenSkips: [] };
+    return { passed: 0, failures: [{ name: "vitest", message: `exit code ${code}, no report\n${lastLines.join("\n")}` }], skipped: [] };
   }
-  const tests = report.testResults.flatMap(({ assertionResults }) => assertionResults);
-  const skipped = tests.filter(({ status }) => status !== "passed" && status !== "failed");
-  // A file that cannot even be loaded has no tests to count, yet has failed.
-  const brokenFiles = report.testResults.filter(({ status, assertionResults }) => status === "failed" && !assertionResults.some((test) => test.status === "failed")).length;
-  const failed = report.numFailedTests + brokenFiles;
-  return {
-    passed: report.numPassedTests,
-    failed: failed === 0 && code !== 0 ? 1 : failed,
-    skipped: skipped.length,
-    forbiddenSkips: skipped.map(({ fullName }) => fullName).filter((name) => !IMPOSSIBLE_HERE.some((pattern) => pattern.test(name))),
-  };
 }
 
-function run(argv: readonly string[]): Promise<number> {
+interface Run {
+  readonly code: number;
+  /** The end of what the command printed. */
+  readonly lastLines: readonly string[];
+}
+
+/** Runs one of the checkout's tools; its output goes to ours. */
+function run(argv: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Run> {
   const [command = "", ...args] = argv;
   return new Promise((done) => {
+    let tail = "";
     const child = spawn(join(root, "node_modules/.bin", command), args, {
       cwd: root,
       // The tools start Node by its name: it has to be the checkout's, not the machine's.
-      env: { ...process.env, PATH: `${join(root, "node_modules/.bin")}:${process.env["PATH"] ?? ""}` },
-      stdio: ["ignore", "inherit", "inherit"],
+      env: { ...process.env, ...env, PATH: `${join(root, "node_modules/.bin")}:${process.env["PATH"] ?? ""}` },
+      stdio: ["ignore", "pipe", "pipe"],
     });
+    for (const [from, to] of [[child.stdout, process.stdout], [child.stderr, process.stderr]] as const) {
+      from.setEncoding("utf8").on("data", (text: string) => {
+        to.write(text);
+        tail = `${tail}${text}`.slice(-MAX_TAIL_CHARACTERS);
+      });
+    }
+    const end = (code: number): void => done({ code, lastLines: tail.trimEnd().split("\n").slice(-LAST_LINES) });
     child.on("error", (error) => {
       console.error(error.message);
-      done(127);
+      end(127);
     });
-    child.on("close", (code) => done(code ?? 1));
+    child.on("close", (code) => end(code ?? 1));
   });
 }
