@@ -8,10 +8,12 @@ import { FakePoller } from "../sys/poll-fake.ts";
 import { SysError } from "../sys/sys-error.ts";
 import { formatIpAddress, parseIpAddress } from "../wire/ip-address.ts";
 import { BROADCAST_MAC, parseMacAddress, ZERO_MAC } from "../wire/mac-address.ts";
-import { Driver, MAX_FRAMES_PER_SOCKET, MAX_WAIT_MS, TRIM_AFTER_MS } from "./driver.ts";
+import { Driver, MAX_WAIT_MS, TRIM_AFTER_MS } from "./driver.ts";
+import { StandaloneElector } from "./elector.ts";
 import { ArpOperation, decodeArpPacket, encodeArpPacket } from "./layer2/arp-packet.ts";
 import type { ArpPacket } from "./layer2/arp-packet.ts";
 import type { AddressRow, FromPacketThread } from "./packet-protocol.ts";
+import { MAX_FRAMES_PER_SOCKET } from "./segments.ts";
 import type { PacketThreadMessage } from "./table-queue.ts";
 
 const MAC = parseMacAddress("02:00:00:00:00:0a");
@@ -41,7 +43,7 @@ let trims: number;
 
 function start(): Driver {
   return new Driver(
-    { node: "node1", exclude: [/^docker/] },
+    { exclude: [/^docker/] },
     {
       clock: { now: () => (now += clockStep), wallMs: () => 1_700_000_000_000 + now },
       random: { next: () => 0.5 },
@@ -59,6 +61,7 @@ function start(): Driver {
       sliceTaken: () => (slicesTaken += 1),
       beat: () => (beats += 1),
       trimHeap: () => (trims += 1),
+      elector: new StandaloneElector("node1"),
     },
   );
 }

@@ -1,50 +1,24 @@
 /**
- * The packet thread's one loop: wait, take inputs to the machines, perform their outputs, compute the next wait. It
- * owns the sockets (one for each usable interface); it has no timers, and all it does comes in through `DriverPorts`.
+ * The packet thread's one loop: wait, take inputs to the machines, perform their outputs, compute the next wait. It has
+ * no timers, and all it does comes in through `DriverPorts`.
+ *
+ * The order within a turn is the protocol's (docs/leadership.md, waking up): first what peers said, then what ran out of
+ * time, then ARP. A process that slept hears that its addresses have gone before it answers for them.
  */
 
-import type { Clock } from "../sys/clock.ts";
-import type { EventFd } from "../sys/event-fd.ts";
-import type { InterfaceMonitor } from "../sys/interfaces.ts";
-import type { PacketSocket } from "../sys/packet-socket.ts";
-import type { Poller } from "../sys/poll.ts";
-import { SysError } from "../sys/sys-error.ts";
-import { parseMacAddress } from "../wire/mac-address.ts";
+import type { AgreementInput, AgreementOutput } from "./agreement/agreement-protocol.ts";
+import type { DriverPorts } from "./driver-ports.ts";
+import type { Elector } from "./elector.ts";
+import type { OwnedOutput } from "./election/claims-protocol.ts";
 import { Announcer } from "./layer2/announcer.ts";
 import type { AnnouncerInput } from "./layer2/announcer.ts";
-import { interfaceFacts, sameInterfaceFacts } from "./layer2/interface-fact.ts";
 import { Responder } from "./layer2/responder.ts";
-import type { Instant, Random } from "./machine.ts";
-import { Ownership } from "./ownership.ts";
-import type { OwnershipInput, OwnershipOutput } from "./ownership.ts";
+import type { Instant } from "./machine.ts";
 import { PacketCounters } from "./packet-counters.ts";
-import type { FromPacketThread, InterfaceFact } from "./packet-protocol.ts";
+import { Segments } from "./segments.ts";
 import type { PacketThreadMessage, TableSlice } from "./table-queue.ts";
 
-/** What the loop works with; a test gives it fakes. */
-export interface DriverPorts {
-  readonly clock: Pick<Clock, "now" | "wallMs">;
-  readonly random: Random;
-  readonly poller: Poller;
-  readonly interfaces: InterfaceMonitor;
-  /** Becomes readable when messages wait. */
-  readonly wake: Pick<EventFd, "fd" | "drain">;
-  /** @throws SysError */
-  openSocket(interfaceIndex: number): PacketSocket;
-  /** The next message of the main thread, if one waits. */
-  receive(): PacketThreadMessage | undefined;
-  post(fact: FromPacketThread): void;
-  /** A slice of the table has been taken in: the main thread may send another. */
-  sliceTaken(): void;
-  /** Called once a turn: a sign of life. */
-  beat(): void;
-  /** Gives memory back that a burst has left behind. May take milliseconds. */
-  trimHeap(): void;
-}
-
 export interface DriverOptions {
-  /** This node's name, as candidates carry it. */
-  readonly node: string;
   /** Interfaces never to announce on. */
   readonly exclude: readonly RegExp[];
 }
@@ -53,54 +27,67 @@ export interface DriverOptions {
 export const MAX_WAIT_MS = 500;
 /** Time per turn for the table; what is left waits for the next turn, behind the packets. */
 export const TABLE_BUDGET_MS = 1;
-/** Frames read from one socket per turn, so that a flood on one interface leaves the others their turn. */
-export const MAX_FRAMES_PER_SOCKET = 64;
 /** How long after the last change of the table the burst is taken to be over, and its memory is given back. */
 export const TRIM_AFTER_MS = 10_000;
-/** Bytes kept of a frame: an ARP packet has 42. */
-const FRAME_BYTES = 2048;
-
-/** Errors that say "the interface has gone or is down": netlink tells the rest. */
-const INTERFACE_GONE: readonly string[] = ["ENETDOWN", "ENXIO", "ENODEV"];
-/** Errors that say "not now". */
-const QUEUE_FULL: readonly string[] = ["ENOBUFS", "EAGAIN"];
-/** Errors that no peer and no network can cause: a mistake of ours, which must not go on. */
-const OUR_MISTAKE: readonly string[] = ["EBADF", "ENOTSOCK", "EFAULT"];
+/** A turn that comes so much too late is told to the machines: what they measured meanwhile was this process's own sleep. */
+export const WOKE_AFTER_MS = 100;
+/** How long handing over and saying goodbye may take, before the thread ends all the same. */
+export const STOP_WITHIN_MS = 1_800;
+/** Inputs that one input may cause through the doors: more is a loop. */
+const MAX_FOLLOW_UPS = 10_000;
 
 export class Driver {
   readonly #ports: DriverPorts;
-  readonly #exclude: readonly RegExp[];
-  readonly #ownership: Ownership;
+  readonly #elector: Elector;
+  readonly #segments: Segments;
   readonly #responder = new Responder();
   readonly #announcer: Announcer;
   readonly #counters = new PacketCounters();
-  readonly #sockets = new Map<number, PacketSocket>();
-  readonly #indexByFd = new Map<number, number>();
-  /** Interfaces whose socket says that the device went, though netlink has not said so. */
-  readonly #doubted = new Set<number>();
   readonly #sinceUnixMs = new Map<string, number>();
-  readonly #buffer = new Uint8Array(FRAME_BYTES);
-  #facts: readonly InterfaceFact[] = [];
+  /** Interfaces of what is announced, by address: to announce again. */
+  readonly #announcedOn = new Map<string, readonly number[]>();
   /** The slice that is being taken in, and how far. */
   #slice: { readonly slice: TableSlice; position: number } | undefined;
   #lastSequence = 0;
+  #isReady = false;
   /** Messages may wait: those sent before the main thread knew the eventfd woke nobody. */
   #mayHaveMessages = true;
   #warnedOfIpv6 = false;
-  /** Error codes that a warning was given for: as many as the OS has. */
-  readonly #warnedOf = new Set<string>();
   /** When to give memory back; undefined when nothing has come since the last time. */
   #trimAt: Instant | undefined;
+  /** How long the last turn worked. */
+  #lastTurnMs = 0;
+  /** This process slept, and must not answer before it knows what it missed. */
+  #isSilent = false;
+  #stopBy: Instant | undefined;
   #stopped = false;
 
   constructor(options: DriverOptions, ports: DriverPorts) {
     this.#ports = ports;
-    this.#exclude = options.exclude;
-    this.#ownership = new Ownership(options.node);
+    this.#elector = ports.elector;
     this.#announcer = new Announcer(ports.random);
+    this.#segments = new Segments(
+      {
+        poller: ports.poller,
+        interfaces: ports.interfaces,
+        openSocket: (interfaceIndex) => ports.openSocket(interfaceIndex),
+        up: (interfaceIndex, mac) => {
+          this.#responder.handle({ kind: "interfaceUp", interfaceIndex, mac }, 0);
+          this.#announce({ kind: "interfaceUp", interfaceIndex, mac });
+        },
+        down: (interfaceIndex) => {
+          this.#responder.handle({ kind: "interfaceDown", interfaceIndex }, 0);
+          this.#announce({ kind: "interfaceDown", interfaceIndex });
+        },
+        dropped: (reason) => this.#counters.dropped(reason),
+        warn: (event, fields) => ports.post({ kind: "warning", event, fields }),
+      },
+      options.exclude,
+    );
     ports.poller.add(ports.wake.fd);
     ports.poller.add(ports.interfaces.fd);
-    this.#applyInterfaces(ports.clock.now(), "started");
+    this.#segments.apply();
+    this.#tellInterfaces("started");
   }
 
   /** Turns until told to stop. @throws SysError for what no retry mends, and whatever breaks an invariant */
@@ -110,20 +97,16 @@ export class Driver {
 
   /** One turn: waits, works, and says whether there is to be another. */
   turn(): boolean {
-    const { clock, poller, wake, interfaces } = this.#ports;
-    const ready = poller.wait(this.#waitMs(clock.now()));
+    const { clock, poller } = this.#ports;
+    const before = clock.now();
+    const waitMs = this.#waitMs(before);
+    const ready = poller.wait(waitMs);
     this.#ports.beat();
     const begin = clock.now();
-    for (const fd of ready) {
-      if (fd === wake.fd) {
-        wake.drain();
-        this.#mayHaveMessages = true;
-      } else if (fd === interfaces.fd) {
-        if (interfaces.update()) this.#interfacesChanged(clock.now());
-      } else {
-        this.#receiveFrames(fd);
-      }
-    }
+    this.#noteLag(Math.max(begin - before - waitMs, this.#lastTurnMs));
+    this.#hearPeers(ready);
+    this.#runTimeouts();
+    this.#serve(ready);
     this.#takeMessages();
     this.#announce({ kind: "timeout" });
     if (ready.length === 0 && this.#trimAt !== undefined && begin >= this.#trimAt) {
@@ -131,78 +114,79 @@ export class Driver {
       this.#trimAt = undefined;
       this.#ports.trimHeap();
     }
-    this.#counters.turnTook(clock.now() - begin);
+    this.#lastTurnMs = clock.now() - begin;
+    this.#counters.turnTook(this.#lastTurnMs);
     return !this.#stopped;
   }
 
   #waitMs(now: Instant): number {
     if (this.#slice !== undefined || this.#mayHaveMessages) return 0;
-    const next = this.#announcer.nextTimeout();
-    return next === undefined ? MAX_WAIT_MS : Math.min(MAX_WAIT_MS, Math.max(0, Math.ceil(next - now)));
+    const deadlines = [this.#announcer.nextTimeout(), this.#elector.nextTimeout(), this.#ports.agreement?.nextTimeout(), this.#ports.neighbours?.nextTimeout(), this.#stopBy];
+    const next = Math.min(...deadlines.map((deadline) => deadline ?? Infinity));
+    return Math.min(MAX_WAIT_MS, Math.max(0, Math.ceil(next - now)));
   }
 
-  #receiveFrames(fd: number): void {
-    const interfaceIndex = this.#indexByFd.get(fd);
-    const socket = interfaceIndex === undefined ? undefined : this.#sockets.get(interfaceIndex);
-    // The socket was closed earlier in this turn.
-    if (interfaceIndex === undefined || socket === undefined) return;
-    for (let count = 0; count < MAX_FRAMES_PER_SOCKET; count++) {
-      let length: number | undefined;
-      try {
-        length = socket.receive(this.#buffer);
-      } catch (error) {
-        this.#networkError(error, "receive");
-        if (isInterfaceGone(error)) this.#doubt(interfaceIndex);
-        return;
+  #noteLag(lagMs: number): void {
+    if (lagMs < WOKE_AFTER_MS) return;
+    this.#counters.dropped("woke");
+    this.#elect({ kind: "woke", lagMs });
+    for (const input of this.#ports.agreement?.drain() ?? []) this.#elect(input);
+  }
+
+  #hearPeers(ready: readonly number[]): void {
+    const { agreement } = this.#ports;
+    if (agreement === undefined) return;
+    for (const fd of ready) if (agreement.owns(fd)) for (const input of agreement.ready(fd)) this.#elect(input);
+  }
+
+  #runTimeouts(): void {
+    const { agreement, neighbours, clock } = this.#ports;
+    const now = clock.now();
+    if (isDue(agreement?.nextTimeout(), now)) for (const input of agreement?.timeout(now) ?? []) this.#elect(input);
+    if (isDue(neighbours?.nextTimeout(), now)) {
+      const { frames = [], inputs = [] } = neighbours?.timeout(now) ?? {};
+      for (const { interfaceIndex, bytes } of frames) this.#segments.send(interfaceIndex, bytes);
+      for (const input of inputs) this.#elect(input);
+    }
+    if (isDue(this.#elector.nextTimeout(), clock.now())) this.#elect({ kind: "timeout" });
+    if (isDue(this.#stopBy, now)) this.#end();
+  }
+
+  /** Interfaces, frames, and the eventfd. */
+  #serve(ready: readonly number[]): void {
+    const { wake, interfaces } = this.#ports;
+    for (const fd of ready) {
+      if (fd === wake.fd) {
+        wake.drain();
+        this.#mayHaveMessages = true;
+      } else if (fd === interfaces.fd) {
+        if (interfaces.update()) this.#interfacesChanged();
+      } else if (this.#segments.owns(fd)) {
+        this.#segments.receive(fd, (interfaceIndex, bytes) => this.#takeFrame(interfaceIndex, bytes));
       }
-      if (length === undefined) return;
-      this.#respond(interfaceIndex, this.#buffer.subarray(0, length));
     }
   }
 
-  #respond(interfaceIndex: number, bytes: Uint8Array): void {
+  #takeFrame(interfaceIndex: number, bytes: Uint8Array): void {
+    const { neighbours } = this.#ports;
+    if (neighbours !== undefined) for (const input of neighbours.frame(interfaceIndex, bytes, this.#ports.clock.now())) this.#elect(input);
     for (const output of this.#responder.handle({ kind: "frame", interfaceIndex, bytes }, 0)) {
       if (output.address !== undefined) this.#counters.requestReceived(output.address);
       if (output.kind === "dropped") {
         this.#counters.dropped(output.reason);
+      } else if (this.#isSilent) {
+        this.#counters.dropped("silentAfterSleep");
       } else {
-        if (this.#send(output.interfaceIndex, output.bytes)) this.#counters.responseSent(output.address);
+        if (this.#segments.send(output.interfaceIndex, output.bytes)) this.#counters.responseSent(output.address);
         this.#announce({ kind: "asked", address: output.address });
       }
-    }
-  }
-
-  #send(interfaceIndex: number, bytes: Uint8Array): boolean {
-    try {
-      const socket = this.#sockets.get(interfaceIndex);
-      if (socket === undefined) return false;
-      socket.send(bytes);
-      return true;
-    } catch (error) {
-      this.#networkError(error, "send");
-      return false;
-    }
-  }
-
-  /** Counts what the network did to a packet, and warns once of what is unusual. @throws whatever is no fault of the network */
-  #networkError(error: unknown, direction: "send" | "receive"): void {
-    if (!(error instanceof SysError) || OUR_MISTAKE.includes(error.code)) throw error;
-    if (isInterfaceGone(error)) {
-      this.#counters.dropped(`${direction}InterfaceDown`);
-    } else if (QUEUE_FULL.includes(error.code)) {
-      this.#counters.dropped(`${direction}QueueFull`);
-    } else {
-      this.#counters.dropped(`${direction}Failed`);
-      if (this.#warnedOf.has(error.code)) return;
-      this.#warnedOf.add(error.code);
-      this.#ports.post({ kind: "warning", event: `${direction}Failed`, fields: { code: error.code, syscall: error.syscall } });
     }
   }
 
   #announce(input: AnnouncerInput): void {
     for (const output of this.#announcer.handle(input, this.#ports.clock.now())) {
       if (output.kind === "dropped") this.#counters.dropped(output.reason);
-      else if (this.#send(output.interfaceIndex, output.bytes)) this.#counters.gratuitousSent(output.address);
+      else if (this.#segments.send(output.interfaceIndex, output.bytes)) this.#counters.gratuitousSent(output.address);
     }
   }
 
@@ -231,11 +215,16 @@ export class Driver {
         this.#lastSequence = message.sequence;
         this.#slice = { slice: message, position: 0 };
         return;
+      case "peers":
+      case "fresh":
+        this.#elect(message);
+        return;
       case "collect":
         this.#ports.post(this.#counters.collect());
         return;
       case "stop":
-        this.#stop();
+        this.#stopBy = this.#ports.clock.now() + STOP_WITHIN_MS;
+        this.#elect({ kind: "stop" });
         return;
     }
   }
@@ -247,32 +236,87 @@ export class Driver {
     const removed = remove[at];
     const row = upsert[at - remove.length];
     if (removed !== undefined) {
-      this.#own({ kind: "removeRow", address: removed });
+      this.#elect({ kind: "removeRow", address: removed });
       this.#counters.forget(removed);
     } else if (row !== undefined) {
-      this.#own({ kind: "row", row });
+      this.#elect({ kind: "row", row });
     }
     if (current.position < remove.length + upsert.length) return;
     this.#slice = undefined;
     this.#ports.sliceTaken();
     if (completes === undefined) return;
+    if (!this.#isReady) this.#elect({ kind: "ready" });
+    this.#isReady = true;
     this.#trimAt = this.#ports.clock.now() + TRIM_AFTER_MS;
     this.#ports.post({ kind: "tableApplied", version: completes });
   }
 
-  #own(input: OwnershipInput): void {
-    for (const output of this.#ownership.handle(input, this.#ports.clock.now())) this.#performOwnership(output);
+  /** Hands an input to the elector, and performs all that follows. */
+  #elect(first: AgreementInput): void {
+    const inputs = [first];
+    // The list grows while it is walked: a connection that is refused at once is an input again.
+    for (const input of inputs) {
+      if (inputs.length > MAX_FOLLOW_UPS) throw new Error("the sockets and the election go round in circles");
+      for (const output of this.#elector.handle(input, this.#ports.clock.now())) inputs.push(...this.#perform(output));
+    }
   }
 
-  #performOwnership(output: OwnershipOutput): void {
+  #perform(output: AgreementOutput): AgreementInput[] {
+    const { clock, agreement, neighbours, post } = this.#ports;
+    switch (output.kind) {
+      case "owned":
+      case "blocked":
+      case "lost":
+        this.#performOwned(output);
+        return [];
+      case "reannounce":
+        // Lost and gained again: the schedule starts anew.
+        this.#announceAgain(output.address);
+        return [];
+      case "handingOver":
+        if (isIpv4(output.address)) this.#announce({ kind: "lost", address: output.address });
+        post(output);
+        return [];
+      case "silence":
+      case "speak":
+        this.#isSilent = output.kind === "silence";
+        return [];
+      case "member": {
+        const { node, state, before, isHerald } = output;
+        post({ kind: "member", node, state, before, isHerald });
+        return [];
+      }
+      case "verdict":
+        post(output);
+        return [];
+      case "dropped":
+        this.#counters.dropped(output.reason);
+        return [];
+      case "stopped":
+        this.#end();
+        return [];
+      case "ask":
+      case "askSegment":
+        for (const { interfaceIndex, bytes } of neighbours?.perform(output, clock.now()) ?? []) this.#segments.send(interfaceIndex, bytes);
+        return agreement?.perform(output, clock.now()) ?? [];
+      case "datagram":
+      case "connect":
+      case "streamSend":
+      case "streamEnd":
+      case "streamClose":
+        return agreement?.perform(output, clock.now()) ?? [];
+    }
+  }
+
+  #performOwned(output: OwnedOutput): void {
     const { address } = output;
-    const isIpv4 = !address.includes(":");
     switch (output.kind) {
       case "owned": {
         const interfaceIndexes = output.interfaces.map(({ index }) => index);
         if (output.taken) this.#sinceUnixMs.set(address, this.#ports.clock.wallMs());
-        if (isIpv4) {
+        if (isIpv4(address)) {
           this.#counters.watch(address);
+          this.#announcedOn.set(address, interfaceIndexes);
           this.#responder.handle({ kind: "own", address, interfaceIndexes }, 0);
           this.#announce({ kind: "gained", address, interfaceIndexes });
         } else {
@@ -284,7 +328,8 @@ export class Driver {
       }
       case "lost":
         this.#sinceUnixMs.delete(address);
-        if (isIpv4) {
+        this.#announcedOn.delete(address);
+        if (isIpv4(address)) {
           this.#responder.handle({ kind: "disown", address }, 0);
           this.#announce({ kind: "lost", address });
         }
@@ -296,6 +341,13 @@ export class Driver {
     }
   }
 
+  #announceAgain(address: string): void {
+    const interfaceIndexes = this.#announcedOn.get(address);
+    if (interfaceIndexes === undefined) return;
+    this.#announce({ kind: "lost", address });
+    this.#announce({ kind: "gained", address, interfaceIndexes });
+  }
+
   /** NDP is not there yet: an IPv6 address is owned in name only. */
   #warnOfIpv6(address: string): void {
     this.#counters.dropped("ipv6NotAnnounced");
@@ -304,72 +356,32 @@ export class Driver {
     this.#ports.post({ kind: "warning", event: "ipv6NotAnnounced", fields: { address } });
   }
 
-  /** Events may have been lost in which the device went and another came under its index: asks netlink how it is now. */
-  #doubt(interfaceIndex: number): void {
-    this.#doubted.add(interfaceIndex);
-    this.#ports.interfaces.refresh();
-  }
-
-  #interfacesChanged(now: Instant): void {
+  #interfacesChanged(): void {
     // A doubted interface is taken down first even if it is up (again): its socket may be deaf, its neighbours forgetful.
-    if (this.#doubted.size > 0) this.#applyInterfaces(now, "interfaces");
-    this.#doubted.clear();
-    this.#applyInterfaces(now, "interfaces");
+    if (this.#segments.isInDoubt && this.#segments.apply()) this.#tellInterfaces("interfaces");
+    this.#segments.settle();
+    if (this.#segments.apply()) this.#tellInterfaces("interfaces");
   }
 
-  #applyInterfaces(now: Instant, fact: "started" | "interfaces"): void {
-    const links = this.#ports.interfaces.links().map((link) => (this.#doubted.has(link.index) ? { ...link, up: false } : link));
-    const facts = interfaceFacts(links, this.#exclude).map((fact) => (fact.usable ? this.#raise(fact, now) : fact));
-    const usable = new Set(facts.filter((fact) => fact.usable).map((fact) => fact.index));
-    for (const index of this.#sockets.keys()) if (!usable.has(index)) this.#lower(index, now);
-    if (fact === "interfaces" && sameInterfaceFacts(this.#facts, facts)) return;
-    this.#facts = facts;
-    this.#ports.post({ kind: fact, interfaces: facts });
-    this.#own({ kind: "interfaces", interfaces: facts });
+  #tellInterfaces(kind: "started" | "interfaces"): void {
+    const interfaces = this.#segments.facts;
+    this.#ports.post({ kind, interfaces });
+    this.#elect({ kind: "interfaces", interfaces });
   }
 
-  /** Opens the interface's socket where it has none, and tells the machines its MAC. */
-  #raise(fact: InterfaceFact, now: Instant): InterfaceFact {
-    const interfaceIndex = fact.index;
-    if (!this.#sockets.has(interfaceIndex)) {
-      try {
-        const socket = this.#ports.openSocket(interfaceIndex);
-        this.#sockets.set(interfaceIndex, socket);
-        this.#indexByFd.set(socket.fd, interfaceIndex);
-        this.#ports.poller.add(socket.fd);
-      } catch (error) {
-        if (!isInterfaceGone(error)) throw error;
-        // It went between the kernel's telling and our binding; the event that says so is on its way.
-        return { ...fact, usable: false, reason: "down" };
-      }
-    } else if (this.#facts.some((known) => known.index === interfaceIndex && known.usable && known.mac === fact.mac)) {
-      return fact;
-    }
-    const mac = parseMacAddress(fact.mac);
-    this.#responder.handle({ kind: "interfaceUp", interfaceIndex, mac }, now);
-    this.#announce({ kind: "interfaceUp", interfaceIndex, mac });
-    return fact;
-  }
-
-  #lower(interfaceIndex: number, now: Instant): void {
-    const socket = this.#sockets.get(interfaceIndex);
-    if (socket === undefined) return;
-    this.#sockets.delete(interfaceIndex);
-    this.#indexByFd.delete(socket.fd);
-    this.#ports.poller.remove(socket.fd);
-    socket.close();
-    this.#responder.handle({ kind: "interfaceDown", interfaceIndex }, now);
-    this.#announce({ kind: "interfaceDown", interfaceIndex });
-  }
-
-  #stop(): void {
-    this.#own({ kind: "release" });
-    for (const index of this.#sockets.keys()) this.#lower(index, this.#ports.clock.now());
+  #end(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
+    this.#segments.closeAll();
+    this.#ports.agreement?.close();
     this.#ports.post({ kind: "stopped" });
   }
 }
 
-function isInterfaceGone(error: unknown): boolean {
-  return error instanceof SysError && INTERFACE_GONE.includes(error.code);
+function isDue(deadline: Instant | undefined, now: Instant): boolean {
+  return deadline !== undefined && deadline <= now;
+}
+
+function isIpv4(address: string): boolean {
+  return !address.includes(":");
 }

@@ -17,7 +17,7 @@ function row(change: Partial<AddressRow> = {}): AddressRow {
 
 let ownership: Ownership;
 beforeEach(() => {
-  ownership = new Ownership("me");
+  ownership = new Ownership({ node: "me" });
   ownership.handle({ kind: "interfaces", interfaces: [eth0, eth1] }, 0);
 });
 
@@ -72,7 +72,7 @@ describe("ownership", () => {
     const candidates = fc.subarray(nodes).chain((some) => fc.tuple(...some.map((node) => fc.record({ node: fc.constant(node), score: fc.nat({ max: 1 }) }))));
     fc.assert(
       fc.property(fc.array(candidates, { maxLength: 10 }), (steps) => {
-        const machines = nodes.map((node) => new Ownership(node));
+        const machines = nodes.map((node) => new Ownership({ node: node }));
         for (const machine of machines) machine.handle({ kind: "interfaces", interfaces: [eth0] }, 0);
         for (const step of steps) {
           for (const machine of machines) machine.handle({ kind: "row", row: row({ candidates: step }) }, 0);

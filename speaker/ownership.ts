@@ -1,33 +1,45 @@
 /**
- * Which addresses this node announces, and where: the table's rows, the rank of this node among each row's candidates,
- * and the interfaces as they are.
+ * Which addresses this node announces when nothing is claimed, and where: the table's rows, the rank of this node among
+ * each row's candidates, and the interfaces as they are. Stateless election: `election/claims.ts` is the sticky one.
  *
  * An address is `idle` (not first in rank), `owned` (first, and a wanted interface is usable) or `blocked` (first, but
  * none is). A row that says the same as before changes nothing. No deadlines: everything follows from rows and interfaces.
  */
 
+import type { OwnedOutput } from "./election/claims-protocol.ts";
 import { rank } from "./election/rank.ts";
 import type { Instant, Machine } from "./machine.ts";
-import type { AddressRow, InterfaceFact, LostReason, OwnReason } from "./packet-protocol.ts";
+import type { AddressRow, Candidate, InterfaceFact, LostReason, OwnReason } from "./packet-protocol.ts";
 
 export type OwnershipInput =
   | { readonly kind: "row"; readonly row: AddressRow }
   | { readonly kind: "removeRow"; readonly address: string }
   /** All interfaces as they are now, in the order of their index. */
   | { readonly kind: "interfaces"; readonly interfaces: readonly InterfaceFact[] }
+  /** Nodes that can be elected at all, by membership. Until the first time, every candidate can. */
+  | { readonly kind: "usable"; readonly nodes: ReadonlySet<string> }
   /** Gives up everything: the thread ends. */
   | { readonly kind: "release" };
 
-export type OwnershipOutput =
-  /** The address is announced on exactly these interfaces from now on. `since` stays when only the interfaces changed. */
-  | { readonly kind: "owned"; readonly address: string; readonly reason: OwnReason; readonly interfaces: readonly InterfaceFact[]; readonly taken: boolean }
-  | { readonly kind: "blocked"; readonly address: string; readonly wanted: readonly string[] | "all" }
-  /** No longer owned or blocked. An owned address whose interfaces went away is `lost` first and `blocked` right after. */
-  | { readonly kind: "lost"; readonly address: string; readonly reason: LostReason };
+/** The candidates' nodes for a group of addresses, best first. */
+export type ElectionOrder = (group: string, candidates: readonly Candidate[]) => readonly string[];
+
+export interface OwnershipOptions {
+  /** This node's name, as candidates carry it. */
+  readonly node: string;
+  /** Best first; `rank` when left out. */
+  readonly order?: ElectionOrder;
+}
+
+/**
+ * `owned`: the address is announced on exactly these interfaces from now on. `lost`: no longer owned or blocked; an owned
+ * address whose interfaces went away is `lost` first and `blocked` right after.
+ */
+export type OwnershipOutput = OwnedOutput;
 
 interface Held {
   readonly row: AddressRow;
-  readonly isFirst: boolean;
+  isFirst: boolean;
   state: "idle" | "owned" | "blocked";
   /** Interfaces it is announced on, while owned. */
   interfaces: readonly InterfaceFact[];
@@ -35,12 +47,14 @@ interface Held {
 
 export class Ownership implements Machine<OwnershipInput, OwnershipOutput> {
   readonly #node: string;
+  readonly #order: ElectionOrder;
   readonly #held = new Map<string, Held>();
   #usable: readonly InterfaceFact[] = [];
+  #usableNodes: ReadonlySet<string> | undefined;
 
-  /** @param node this node's name, as candidates carry it. */
-  constructor(node: string) {
-    this.#node = node;
+  constructor(options: OwnershipOptions) {
+    this.#node = options.node;
+    this.#order = options.order ?? rank;
   }
 
   handle(input: OwnershipInput, _now: Instant): OwnershipOutput[] {
@@ -56,6 +70,12 @@ export class Ownership implements Machine<OwnershipInput, OwnershipOutput> {
         this.#usable = usable;
         return [...this.#held.values()].flatMap((held) => this.#settle(held, "InterfacesChanged"));
       }
+      case "usable":
+        this.#usableNodes = input.nodes;
+        return [...this.#held.values()].flatMap((held) => {
+          held.isFirst = this.#isFirst(held.row);
+          return this.#settle(held, "FirstInRank");
+        });
       case "release":
         return [...this.#held.keys()].flatMap((address) => this.#remove(address, "Stopping"));
     }
@@ -77,13 +97,18 @@ export class Ownership implements Machine<OwnershipInput, OwnershipOutput> {
 
   #upsert(row: AddressRow): OwnershipOutput[] {
     const before = this.#held.get(row.address);
-    const isFirst = rank(row.group, row.candidates)[0] === this.#node;
+    const isFirst = this.#isFirst(row);
     const held: Held = { row, isFirst, state: before?.state ?? "idle", interfaces: before?.interfaces ?? [] };
     this.#held.set(row.address, held);
     const outputs = this.#settle(held, "FirstInRank");
     // Blocked before and after is news when it is for want of other interfaces.
     const stillBlocked = before?.state === "blocked" && held.state === "blocked" && !sameWanted(before.row.interfaces, row.interfaces);
     return stillBlocked ? [{ kind: "blocked", address: row.address, wanted: row.interfaces }] : outputs;
+  }
+
+  #isFirst({ group, candidates }: AddressRow): boolean {
+    const usable = this.#usableNodes;
+    return this.#order(group, usable === undefined ? candidates : candidates.filter(({ node }) => usable.has(node)))[0] === this.#node;
   }
 
   #remove(address: string, reason: LostReason): OwnershipOutput[] {

@@ -14,6 +14,7 @@ import { trimHeap } from "../sys/libc.ts";
 import { createPoller } from "../sys/poll.ts";
 import { systemRandom } from "../sys/random.ts";
 import { Driver } from "./driver.ts";
+import { StandaloneElector } from "./elector.ts";
 import type { PacketThreadAnswer, PacketThreadData } from "./packet-thread-handle.ts";
 import type { PacketThreadMessage } from "./table-queue.ts";
 
@@ -25,7 +26,7 @@ const interfaces = watchInterfaces();
 const post = (answer: PacketThreadAnswer): void => data.facts.postMessage(answer);
 
 const driver = new Driver(
-  { node: data.node, exclude: data.excludeInterfaces.map((source) => new RegExp(source)) },
+  { exclude: data.excludeInterfaces.map((source) => new RegExp(source)) },
   {
     clock: systemClock,
     random: systemRandom,
@@ -39,6 +40,7 @@ const driver = new Driver(
     sliceTaken: () => post({ kind: "sliceTaken" }),
     beat: () => heartbeat.beat(),
     trimHeap,
+    elector: new StandaloneElector(data.node),
   },
 );
 driver.run();

@@ -1,0 +1,62 @@
+/**
+ * What the packet thread's loop works with: every door to the outside, so that a test can give it fakes.
+ */
+
+import type { Clock } from "../sys/clock.ts";
+import type { EventFd } from "../sys/event-fd.ts";
+import type { InterfaceMonitor } from "../sys/interfaces.ts";
+import type { PacketSocket } from "../sys/packet-socket.ts";
+import type { Poller } from "../sys/poll.ts";
+import type { AgreementInput, AgreementOutput } from "./agreement/agreement-protocol.ts";
+import type { Elector } from "./elector.ts";
+import type { Instant, Random } from "./machine.ts";
+import type { FromPacketThread } from "./packet-protocol.ts";
+import type { PacketThreadMessage } from "./table-queue.ts";
+
+/** The membership's sockets, as the loop sees them: `speaker/agreement-io.ts`. */
+export interface AgreementDoor {
+  owns(fd: number): boolean;
+  /** Reads what waits on a descriptor, bounded. */
+  ready(fd: number): AgreementInput[];
+  /** Reads all datagrams that wait, up to a larger bound: after the process slept. */
+  drain(): AgreementInput[];
+  /** Does what the output asks, if it is about membership's sockets; gives what follows at once, such as a refusal. */
+  perform(output: AgreementOutput, now: Instant): AgreementInput[];
+  timeout(now: Instant): AgreementInput[];
+  nextTimeout(): Instant | undefined;
+  close(): void;
+}
+
+/** Questions by ARP, and the proof that a segment is heard: `speaker/layer2/neighbour-questions.ts`. */
+export interface NeighbourDoor {
+  /** Looks at a frame before the responder does. */
+  frame(interfaceIndex: number, bytes: Uint8Array, now: Instant): AgreementInput[];
+  perform(output: AgreementOutput, now: Instant): { readonly interfaceIndex: number; readonly bytes: Uint8Array }[];
+  timeout(now: Instant): { readonly frames: readonly { readonly interfaceIndex: number; readonly bytes: Uint8Array }[]; readonly inputs: readonly AgreementInput[] };
+  nextTimeout(): Instant | undefined;
+}
+
+/** What the loop works with; a test gives it fakes. */
+export interface DriverPorts {
+  readonly clock: Pick<Clock, "now" | "wallMs">;
+  readonly random: Random;
+  readonly poller: Poller;
+  readonly interfaces: InterfaceMonitor;
+  /** Becomes readable when messages wait. */
+  readonly wake: Pick<EventFd, "fd" | "drain">;
+  /** @throws SysError */
+  openSocket(interfaceIndex: number): PacketSocket;
+  /** The next message of the main thread, if one waits. */
+  receive(): PacketThreadMessage | undefined;
+  post(fact: FromPacketThread): void;
+  /** A slice of the table has been taken in: the main thread may send another. */
+  sliceTaken(): void;
+  /** Called once a turn: a sign of life. */
+  beat(): void;
+  /** Gives memory back that a burst has left behind. May take milliseconds. */
+  trimHeap(): void;
+  readonly elector: Elector;
+  /** Only with membership. */
+  readonly agreement?: AgreementDoor | undefined;
+  readonly neighbours?: NeighbourDoor | undefined;
+}
