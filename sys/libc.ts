@@ -1,6 +1,6 @@
 /**
- * libc through koffi: descriptors and bytes in, bytes out; nothing is parsed here. It is the only file that knows koffi
- * and the C layouts. Every function fails as SysError. Linux only, on 64-bit machines with glibc or musl: loading it
+ * libc through koffi: descriptors and bytes in, bytes out; nothing is parsed here. It is the only file that knows koffi;
+ * the C layouts of IP sockets are in `libc-inet.ts`. Every function fails as SysError. Linux only, on 64-bit machines with glibc or musl: loading it
  * elsewhere is harmless, calling it is refused.
  */
 
@@ -15,14 +15,16 @@ export const hostByteOrder: ByteOrder = new Uint8Array(new Uint16Array([1]).buff
 
 const AF_NETLINK = 16;
 const AF_PACKET = 17;
-const SOCK_RAW = 3;
+export const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
+/** Non-blocking, and not handed to a program that this one starts: how every socket here is opened. */
+export const SOCK_FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
 const NETLINK_ROUTE = 0;
-const SOL_SOCKET = 1;
+export const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SO_ATTACH_FILTER = 26;
-const MSG_DONTWAIT = 0x40;
+export const MSG_DONTWAIT = 0x40;
 const EFD_NONBLOCK = SOCK_NONBLOCK;
 const EFD_CLOEXEC = SOCK_CLOEXEC;
 const CLONE_NEWNET = 0x40000000;
@@ -31,6 +33,7 @@ const SOCKADDR_NL_LENGTH = 12;
 /** Bytes of one `struct pollfd`: descriptor (32 bits), events (16), revents (16). */
 const POLLFD_LENGTH = 8;
 const POLLIN = 0x001;
+const POLLOUT = 0x004;
 
 /** Most descriptors that one `poll` looks at. */
 export const MAX_POLL_DESCRIPTORS = 4096;
@@ -45,6 +48,7 @@ export interface BpfInstruction {
 
 type Call = (...args: readonly unknown[]) => number;
 
+/** The calls that are used, as libc has them: a negative result is a failure. Pointers are typed arrays. */
 interface Libc {
   readonly socket: Call;
   readonly bind: Call;
@@ -53,6 +57,15 @@ interface Libc {
   readonly recv: Call;
   readonly send: Call;
   readonly sendto: Call;
+  readonly recvfrom: Call;
+  readonly connect: Call;
+  readonly listen: Call;
+  readonly accept4: Call;
+  readonly shutdown: Call;
+  readonly getsockname: Call;
+  readonly getpeername: Call;
+  readonly setsockopt: Call;
+  readonly getsockopt: Call;
   readonly poll: Call;
   readonly eventfd: Call;
   readonly read: Call;
@@ -62,7 +75,8 @@ interface Libc {
 
 let loaded: Libc | undefined;
 
-function libc(): Libc {
+/** For the files in sys/ that add calls of their own. @throws SysError ENOSYS when this is not Linux */
+export function libc(): Libc {
   loaded ??= load();
   return loaded;
 }
@@ -83,6 +97,15 @@ function load(): Libc {
     recv: library.func("recv", "long", ["int", "void *", "size_t", "int"]),
     send: library.func("send", "long", ["int", "void *", "size_t", "int"]),
     sendto: library.func("sendto", "long", ["int", "void *", "size_t", "int", "void *", "uint32_t"]),
+    recvfrom: library.func("recvfrom", "long", ["int", "void *", "size_t", "int", "void *", "void *"]),
+    connect: library.func("connect", "int", ["int", "void *", "uint32_t"]),
+    listen: library.func("listen", "int", ["int", "int"]),
+    accept4: library.func("accept4", "int", ["int", "void *", "void *", "int"]),
+    shutdown: library.func("shutdown", "int", ["int", "int"]),
+    getsockname: library.func("getsockname", "int", ["int", "void *", "void *"]),
+    getpeername: library.func("getpeername", "int", ["int", "void *", "void *"]),
+    setsockopt: library.func("setsockopt", "int", ["int", "int", "int", "void *", "uint32_t"]),
+    getsockopt: library.func("getsockopt", "int", ["int", "int", "int", "void *", "void *"]),
     poll: library.func("poll", "int", ["void *", "unsigned long", "int"]),
     eventfd: library.func("eventfd", "int", ["unsigned int", "int"]),
     read: library.func("read", "long", ["int", "void *", "size_t"]),
@@ -94,29 +117,34 @@ function load(): Libc {
 const errnoNames = new Map<number, string>();
 
 /** Name of the errno that the last call left behind. */
-function lastErrno(): string {
+export function lastErrno(): string {
+  return errnoName(koffi.errno());
+}
+
+/** Name of an errno, "E<number>" when it has none here. */
+export function errnoName(errno: number): string {
   if (errnoNames.size === 0) {
     for (const [name, value] of Object.entries(koffi.os.errno)) if (!errnoNames.has(value)) errnoNames.set(value, name);
   }
-  const errno = koffi.errno();
   // EWOULDBLOCK is the same number on Linux: one name for it, whichever koffi lists first.
   if (errno === koffi.os.errno["EAGAIN"]) return "EAGAIN";
   return errnoNames.get(errno) ?? `E${errno}`;
 }
 
-function checked(syscall: string, result: number): number {
+/** The result, if it is none of failure. @throws SysError */
+export function checked(syscall: string, result: number): number {
   if (result < 0) throw new SysError({ code: lastErrno(), syscall });
   return result;
 }
 
 /** A packet socket with link-layer headers that receives nothing until it is bound. Non-blocking. Needs CAP_NET_RAW. */
 export function openPacketDescriptor(): number {
-  return checked("socket", libc().socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  return checked("socket", libc().socket(AF_PACKET, SOCK_RAW | SOCK_FLAGS, 0));
 }
 
 /** A NETLINK_ROUTE socket. Non-blocking. */
 export function openRouteDescriptor(): number {
-  return checked("socket", libc().socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE));
+  return checked("socket", libc().socket(AF_NETLINK, SOCK_RAW | SOCK_FLAGS, NETLINK_ROUTE));
 }
 
 /** Binds a packet socket to one interface and one EtherType: frames arrive from then on. */
@@ -166,25 +194,32 @@ export function sendToKernel(fd: number, bytes: Uint8Array): void {
   checked("sendto", libc().sendto(fd, bytes, bytes.length, MSG_DONTWAIT, address.finish(), SOCKADDR_NL_LENGTH));
 }
 
+/** What is waited for on a descriptor. An error or a hang-up ends the wait in any case. */
+export interface PollInterest {
+  readonly readable?: boolean;
+  readonly writable?: boolean;
+}
+
 /** A set of descriptors to wait on; made anew when the set changes, reused between waits. */
 export class PollSet {
   readonly #descriptors: readonly number[];
   readonly #words: Int32Array;
 
-  /** @throws RangeError for more than MAX_POLL_DESCRIPTORS. */
-  constructor(descriptors: readonly number[]) {
+  /** Without `interests`, and for a descriptor that has none there, it is "readable". @throws RangeError for more than MAX_POLL_DESCRIPTORS. */
+  constructor(descriptors: readonly number[], interests: ReadonlyMap<number, PollInterest> = new Map()) {
     if (descriptors.length > MAX_POLL_DESCRIPTORS) throw new RangeError(`poll of ${descriptors.length} descriptors`);
     this.#descriptors = descriptors;
     this.#words = new Int32Array((descriptors.length * POLLFD_LENGTH) / 4);
     // The second word of a pollfd is two 16-bit halves, events first: on a big-endian host that is the upper half.
-    const events = hostByteOrder === "little" ? POLLIN : POLLIN << 16;
     descriptors.forEach((fd, index) => {
+      const { readable = false, writable = false } = interests.get(fd) ?? { readable: true };
+      const events = (readable ? POLLIN : 0) | (writable ? POLLOUT : 0);
       this.#words[2 * index] = fd;
-      this.#words[2 * index + 1] = events;
+      this.#words[2 * index + 1] = hostByteOrder === "little" ? events : events << 16;
     });
   }
 
-  /** Waits until one is readable (or in error: reading tells), or `timeoutMs` passed. Returns those that are. */
+  /** Waits until one is what was waited for (or in error: reading tells), or `timeoutMs` passed. Returns those that are. */
   wait(timeoutMs: number): readonly number[] {
     const count = libc().poll(this.#words, this.#descriptors.length, timeoutMs);
     if (count < 0) {
