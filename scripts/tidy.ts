@@ -32,6 +32,13 @@ const FOLDER_RULES: readonly FolderRule[] = [
   { folder: "controller/", ours: ["wire/", "config/", "kube/", "sys/"], packages: [...PURE, "prom-client"] },
   { folder: "speaker/layer2/", ours: ["wire/", "speaker/machine.ts", "speaker/packet-protocol.ts"], packages: PURE },
   { folder: "speaker/election/", ours: ["wire/", "config/", "kube/objects.ts", "speaker/machine.ts", "speaker/packet-protocol.ts"], packages: [...PURE, "hashring"] },
+  { folder: "speaker/membership/", ours: ["wire/", "speaker/machine.ts"], packages: [...PURE, "node:zlib"] },
+  { folder: "speaker/detection/", ours: ["wire/", "speaker/machine.ts"], packages: PURE },
+  {
+    folder: "speaker/agreement/",
+    ours: ["wire/", "speaker/machine.ts", "speaker/packet-protocol.ts", "speaker/membership/", "speaker/detection/", "speaker/election/"],
+    packages: PURE,
+  },
   { folder: "speaker/", ours: ["wire/", "config/", "kube/", "sys/"], packages: [...PURE, "prom-client", "node:worker_threads"] },
   { folder: "test/", ours: ["*"], packages: ["*"] },
   { folder: "bench/", ours: ["*"], packages: ["*"] },
