@@ -12,6 +12,7 @@ export class LateClient implements KubeClient {
   readonly create: KubeClient["create"];
   readonly replace: KubeClient["replace"];
   readonly delete: KubeClient["delete"];
+  readonly probe: KubeClient["probe"];
   /** Called after each patch, before its answer. */
   onPatched: () => void = () => {};
   /** How many answers to patches of Services get lost from now on; the patches are carried out. */
@@ -25,6 +26,7 @@ export class LateClient implements KubeClient {
     this.create = inner.create.bind(inner);
     this.replace = inner.replace.bind(inner);
     this.delete = inner.delete.bind(inner);
+    this.probe = inner.probe.bind(inner);
   }
 
   /** From now on the watch's events, or the answers of lists or patches, of this kind wait. */

@@ -158,6 +158,24 @@ export function clientCompliance(name: string, setUp: () => Promise<{ client: Ku
       expect(await watching).toEqual([]);
     });
 
+    test("a watch says when it is open, and one that is refused does not", async () => {
+      const { resourceVersion } = await client.list(nodes);
+      const abort = new AbortController();
+      const opened = Promise.withResolvers<string>();
+      const watching = take(client.watch(nodes, { resourceVersion, signal: abort.signal, onOpen: () => opened.resolve("open") }), 1);
+      expect(await opened.promise).toBe("open");
+      abort.abort();
+      await watching;
+      const refused: string[] = [];
+      const none = { resourceVersion: "nonsense", signal: new AbortController().signal, onOpen: () => void refused.push("open") };
+      await refusal(take(client.watch(nodes, none), 1));
+      expect(refused).toEqual([]);
+    });
+
+    test("a probe is answered", async () => {
+      await client.probe(5_000);
+    });
+
     test("a custom resource that is not there", async () => {
       expect(await refusal(client.get(ipAddressPools, { namespace, name: "none" }))).toMatchObject({ code: 404 });
     });

@@ -41,6 +41,8 @@ export interface WatchOptions extends ListOptions {
   readonly resourceVersion: string;
   /** Ends the watch. */
   readonly signal: AbortSignal;
+  /** Called when the API server has accepted the watch: from now on what happens is told. */
+  readonly onOpen?: () => void;
 }
 
 export type WatchEvent<T> =
@@ -73,4 +75,6 @@ export interface KubeClient {
   /** Replaces the object (PUT); `metadata.resourceVersion` makes it conditional. */
   replace<T extends KubeObject>(type: ResourceType<T>, object: T): Promise<T>;
   delete<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, options?: DeleteOptions): Promise<void>;
+  /** Resolves when the API server answers something cheap within so many milliseconds; rights do not matter. Waits for no other call. */
+  probe(timeoutMs: number): Promise<void>;
 }

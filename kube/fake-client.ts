@@ -44,6 +44,7 @@ export class FakeKubeClient implements KubeClient {
   #version = 1;
   #serial = 0;
   #down = false;
+  #hanging = false;
 
   /** Creates or replaces an object, status and all, without the rules of the API; watchers see it. Returns what is stored. */
   put<T extends KubeObject>(type: ResourceType<T>, object: T): T {
@@ -85,6 +86,15 @@ export class FakeKubeClient implements KubeClient {
   outage(down: boolean): void {
     this.#down = down;
     if (down) this.#watches.end(unreachable());
+  }
+
+  /**
+   * While true nothing comes back, as from a server behind a cut cable: calls reject (code 0, the client's own timeout), and
+   * the watches that are open by then say nothing any more, not even afterwards.
+   */
+  hang(hanging: boolean): void {
+    this.#hanging = hanging;
+    if (hanging) this.#watches.mute();
   }
 
   /** Ends every open watch, as a server does at its timeout. */
@@ -167,11 +177,19 @@ export class FakeKubeClient implements KubeClient {
     this.remove(type, name);
   }
 
-  async #enter(call: Call): Promise<void> {
-    this.calls.push(call);
+  async probe(_timeoutMs: number): Promise<void> {
+    await this.#reach();
+  }
+
+  async #reach(): Promise<void> {
     // Every call takes a turn of the microtask queue, as a real one takes time.
     await Promise.resolve();
-    if (this.#down) throw unreachable();
+    if (this.#down || this.#hanging) throw unreachable();
+  }
+
+  async #enter(call: Call): Promise<void> {
+    this.calls.push(call);
+    await this.#reach();
     const index = this.#failures.findIndex(
       ({ failure }) => (failure.verb ?? call.verb) === call.verb && (failure.plural ?? call.plural) === call.plural,
     );

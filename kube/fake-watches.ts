@@ -55,6 +55,11 @@ export class FakeWatches {
     }
   }
 
+  /** The watches of now hear nothing any more, and nobody tells them. */
+  mute(): void {
+    this.#watches.clear();
+  }
+
   /** Ends every watch, with `error` if given. */
   end(error?: KubeError): void {
     for (const watch of this.#watches) {
@@ -69,6 +74,7 @@ export class FakeWatches {
   /** Follows the changes after `options.resourceVersion` until the signal, the end, or an error. @throws KubeError 410 */
   async *follow(typeKey: string, options: WatchOptions): AsyncGenerator<WatchEvent<KubeObject>> {
     const from = Number(options.resourceVersion);
+    if (Number.isNaN(from)) throw new KubeError({ code: 400, reason: "BadRequest", message: `invalid resource version: ${options.resourceVersion}` });
     if (from < this.#compacted) throw new KubeError({ code: 410, reason: "Expired", message: `too old resource version: ${from} (${this.#compacted})` });
     const watch: Watch = { typeKey, options, pending: [], ended: false, error: undefined, wake: () => {} };
     for (const entry of this.#history) if (entry.version > from) push(watch, entry);
@@ -78,6 +84,7 @@ export class FakeWatches {
     };
     options.signal.addEventListener("abort", onAbort);
     this.#watches.add(watch);
+    options.onOpen?.();
     try {
       while (!options.signal.aborted) {
         const event = watch.pending.shift();

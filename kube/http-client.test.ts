@@ -174,4 +174,18 @@ describe("HTTP client", () => {
     await clock.advance(1_000);
     await failed;
   });
+
+  test("a probe: any answer will do but a server's failure, and none in time is a failure", async () => {
+    let code = 200;
+    const client = await connect((request, response) => {
+      if (request.url === "/root/version" && code !== 0) answer(response, code, { message: "whatever" });
+    });
+    await client.probe(5_000);
+    code = 403;
+    await client.probe(5_000);
+    code = 503;
+    await expect(client.probe(5_000)).rejects.toMatchObject({ code: 503 });
+    code = 0;
+    await expect(client.probe(20)).rejects.toMatchObject({ code: 0, reason: "Unreachable" });
+  });
 });

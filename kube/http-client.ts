@@ -1,5 +1,5 @@
 /**
- * The real door to the API server: seven verbs over `http-connection.ts`, with JSON only.
+ * The real door to the API server: seven verbs and a probe over `http-connection.ts`, with JSON only.
  */
 import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import type { Clock } from "../sys/clock.ts";
@@ -103,6 +103,7 @@ class HttpKubeClient implements KubeClient {
     const path = collectionPath(type, options.namespace) + queryOf(query);
     try {
       const response = await this.#connection.stream({ method: "GET", path, timeoutMs: this.#requestTimeoutMs, signal });
+      options.onOpen?.();
       const silence = new Silence({ clock: this.#clock, ms: this.#watchIdleMs, onSilent: (error) => void response.destroy(error) });
       try {
         const splitter = new LineSplitter();
@@ -147,6 +148,15 @@ class HttpKubeClient implements KubeClient {
     const preconditions = options.uid === undefined ? {} : { preconditions: { uid: options.uid } };
     const body = JSON.stringify({ apiVersion: "v1", kind: "DeleteOptions", ...preconditions });
     await this.#ask(type, { method: "DELETE", path: objectPath(type, name), headers: { "content-type": "application/json" }, body });
+  }
+
+  async probe(timeoutMs: number): Promise<void> {
+    try {
+      await this.#connection.text({ method: "GET", path: "/version", timeoutMs });
+    } catch (error) {
+      // A refusal is an answer; 5xx may be a proxy's word about an API server that is away.
+      if (!(error instanceof KubeError && error.code >= 400 && error.code < 500)) throw error;
+    }
   }
 
   #ask<R>(type: { plural: string }, request: Omit<HttpRequest, "timeoutMs">): Promise<R> {

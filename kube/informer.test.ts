@@ -187,4 +187,79 @@ describe("Informer", () => {
     expect(kept?.metadata.annotations).toEqual({ keep: "1" });
     await informer.stop();
   });
+
+  test("says whether it follows: from the open watch until a failure, not at a watch that ends in good order", async () => {
+    const seen: boolean[] = [];
+    const { client, clock, informer } = setUp({ onFollowing: () => void seen.push(informer.isFollowing) });
+    client.failNext({ verb: "watch", error: new KubeError({ code: 500, reason: "InternalError", message: "not yet" }) });
+    informer.start();
+    await informer.whenSynced();
+    expect(informer.isFollowing).toBe(false);
+    await clock.advance(5_000);
+    expect(seen).toEqual([true]);
+    client.endWatches();
+    await clock.advance(5_000);
+    expect(client.openWatches).toBe(1);
+    expect(seen).toEqual([true]);
+    client.outage(true);
+    await clock.advance(5_000);
+    client.outage(false);
+    await clock.advance(15_000);
+    expect(seen).toEqual([true, false, true]);
+    await informer.stop();
+    expect(seen).toEqual([true, false, true, false]);
+  });
+
+  test("a watch that hangs goes on after reconnect, from where it was, and a wait is cut short", async () => {
+    const { client, clock, informer, told } = setUp();
+    client.put(services, service("a"));
+    informer.start();
+    await clock.advance(0);
+    client.hang(true);
+    client.put(services, service("b"));
+    await clock.advance(60_000);
+    client.hang(false);
+    client.put(services, service("c"));
+    await clock.advance(60_000);
+    expect(told).toEqual(["added a"]);
+    expect(informer.isFollowing).toBe(true);
+    informer.reconnect();
+    expect(informer.isFollowing).toBe(false);
+    await clock.advance(0);
+    expect(told).toEqual(["added a", "added b", "added c"]);
+    expect(informer.isFollowing).toBe(true);
+    expect(client.calls.filter(({ verb }) => verb === "list")).toHaveLength(1);
+
+    client.outage(true);
+    await clock.advance(60_000);
+    client.outage(false);
+    informer.reconnect();
+    await clock.advance(0);
+    expect(informer.isFollowing).toBe(true);
+    await informer.stop();
+  });
+
+  test("a list that hangs is given up by reconnect, and its late answer counts for nothing", async () => {
+    const { client, clock, informer, told } = setUp();
+    const list = client.list.bind(client);
+    const late = Promise.withResolvers<void>();
+    client.list = async (type, options) => {
+      client.list = list;
+      const answer = await list(type, options);
+      await late.promise;
+      return answer;
+    };
+    client.put(services, service("old"));
+    informer.start();
+    await clock.advance(0);
+    client.remove(services, { namespace: "default", name: "old" });
+    client.put(services, service("new"));
+    informer.reconnect();
+    await clock.advance(0);
+    expect(told).toEqual(["added new"]);
+    late.resolve();
+    await clock.advance(0);
+    expect(told).toEqual(["added new"]);
+    await informer.stop();
+  });
 });

@@ -29,6 +29,8 @@ export interface InformerOptions<T extends KubeObject> {
    * `isSynced` is true.
    */
   readonly onChange?: (change: Change<T>) => void;
+  /** Called when `isFollowing` has changed. */
+  readonly onFollowing?: () => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -45,10 +47,13 @@ export class Informer<T extends KubeObject> {
   readonly #options: InformerOptions<T>;
   readonly #list: ListOptions;
   readonly #abort = new AbortController();
+  /** Ends what is being done now: a call, a watch or a wait. */
+  #attempt = new AbortController();
   readonly #synced: Promise<void>;
   #resolveSynced: () => void = () => {};
   #cache = new Map<string, T>();
   #isSynced = false;
+  #isFollowing = false;
   #lastContactMs: number | undefined;
   #failures = 0;
   /** A list that succeeds mends nothing when it is the watch that fails: else a refused watch would make lists without end. */
@@ -78,7 +83,14 @@ export class Informer<T extends KubeObject> {
   /** Ends the watch. The cache stays as it is. */
   async stop(): Promise<void> {
     this.#abort.abort();
+    this.#attempt.abort();
     await this.#running;
+  }
+
+  /** Gives up the watch, call or wait of now and follows anew from where it was: for when the connection is known to be dead. */
+  reconnect(): void {
+    this.#setFollowing(false);
+    this.#attempt.abort();
   }
 
   /** Resolves once the first list is in the cache. */
@@ -89,6 +101,14 @@ export class Informer<T extends KubeObject> {
   /** Whether the first list has been taken; stays true through outages. */
   get isSynced(): boolean {
     return this.#isSynced;
+  }
+
+  /**
+   * Whether a watch is open as far as anybody knows: true from the API server's word until a failure or `reconnect`. A
+   * watch that the server ends in good order is opened again without a word.
+   */
+  get isFollowing(): boolean {
+    return this.#isFollowing;
   }
 
   /** `key` is "namespace/name", or "name" for cluster-scoped kinds. */
@@ -107,38 +127,49 @@ export class Informer<T extends KubeObject> {
   }
 
   async #run(): Promise<void> {
-    const { signal } = this.#abort;
     let version: string | undefined;
-    while (!signal.aborted) {
+    while (!this.#abort.signal.aborted) {
+      this.#attempt = new AbortController();
+      const { signal } = this.#attempt;
       try {
-        version ??= await this.#relist();
+        version ??= await this.#relist(signal);
         if (!this.#failedToWatch) this.#recovered();
         const startedMs = this.#options.clock.now();
         let heard = false;
-        const events = this.#options.client.watch(this.#options.type, { ...this.#list, resourceVersion: version, signal });
+        const onOpen = (): void => this.#setFollowing(!signal.aborted);
+        const events = this.#options.client.watch(this.#options.type, { ...this.#list, resourceVersion: version, signal, onOpen });
         for await (const event of events) {
-          if (signal.aborted) return;
+          if (signal.aborted) break;
           version = this.#take(event) ?? version;
           heard = true;
         }
+        if (signal.aborted) continue;
         if (heard || this.#options.clock.now() - startedMs >= shortWatchMs) this.#recovered();
         else {
           this.#failedToWatch = true;
-          await this.#waitAfterFailure(undefined);
+          await this.#waitAfterFailure(undefined, signal);
         }
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted) continue;
         this.#failedToWatch = version !== undefined;
         if (needsRelist(error)) version = undefined;
-        await this.#waitAfterFailure(error);
+        await this.#waitAfterFailure(error, signal);
       }
     }
+    this.#setFollowing(false);
   }
 
-  async #relist(): Promise<string> {
-    const { items, resourceVersion } = await this.#options.client.list(this.#options.type, this.#list);
+  #setFollowing(following: boolean): void {
+    if (following === this.#isFollowing) return;
+    this.#isFollowing = following;
+    this.#options.onFollowing?.();
+  }
+
+  /** @throws Error when the signal was aborted before the list came; nothing has changed then. */
+  async #relist(signal: AbortSignal): Promise<string> {
+    const { items, resourceVersion } = await unlessAborted(this.#options.client.list(this.#options.type, this.#list), signal);
+    signal.throwIfAborted();
     this.#contact();
-    if (this.#abort.signal.aborted) return resourceVersion;
     const before = this.#cache;
     this.#cache = new Map(items.map((object) => [keyOf(object), object]));
     this.#isSynced = true;
@@ -194,7 +225,8 @@ export class Informer<T extends KubeObject> {
     }
   }
 
-  async #waitAfterFailure(error: unknown): Promise<void> {
+  async #waitAfterFailure(error: unknown, signal: AbortSignal): Promise<void> {
+    this.#setFollowing(false);
     const { clock, random, log, type } = this.#options;
     const full = Math.min(maxBackoffMs, baseBackoffMs * 2 ** Math.min(this.#failures, 20));
     const asked = error instanceof KubeError ? (error.retryAfterSeconds ?? 0) * 1000 : 0;
@@ -204,8 +236,17 @@ export class Informer<T extends KubeObject> {
     // One warning per outage; the recovery is logged too.
     if (this.#failures === 1) log.warn("watchFailed", fields);
     else log.debug("watchFailed", fields);
-    await sleep(clock, waitMs, this.#abort.signal);
+    await sleep(clock, waitMs, signal);
   }
+}
+
+/** The value of `promise`. @throws Error at once when `signal` is aborted; whatever the promise comes to is then ignored. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new Error("aborted"));
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
 }
 
 /**
