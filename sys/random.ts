@@ -2,6 +2,8 @@
  * Randomness as an argument, and the two places it comes from. Nothing outside sys/ calls Math.random.
  */
 
+import { randomFillSync } from "node:crypto";
+
 /** `next` gives a float in [0, 1). The same shape as the machines' `Random`. */
 export interface Random {
   next(): number;
@@ -9,6 +11,24 @@ export interface Random {
 
 /** The runtime's own generator: good for jitter, not for secrets. */
 export const systemRandom: Random = { next: () => Math.random() };
+
+/** Numbers fetched from the kernel's generator at a time. */
+const POOL_NUMBERS = 1024;
+
+/** The kernel's generator, 32 bits a number: for nonces, which nobody may guess or see twice. */
+export function cryptoRandom(): Random {
+  const pool = new Uint32Array(POOL_NUMBERS);
+  let used = POOL_NUMBERS;
+  return {
+    next(): number {
+      if (used === POOL_NUMBERS) {
+        randomFillSync(pool);
+        used = 0;
+      }
+      return (pool[used++] ?? 0) / 0x1_0000_0000;
+    },
+  };
+}
 
 /** A repeatable generator for tests: the same seed gives the same numbers. `seed` is taken modulo 2^32. */
 export function seededRandom(seed: number): Random {
