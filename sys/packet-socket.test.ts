@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { makeVethPair, openClient, whyNoNamespaces } from "../test/netns/veth-pair.ts";
 import { inNetworkNamespace } from "./network-namespace.ts";
-import { acceptAllFilter, openArpSocket } from "./packet-socket.ts";
+import { acceptAllFilter, arpFilter, openArpSocket } from "./packet-socket.ts";
 import type { PacketSocket } from "./packet-socket.ts";
 import { FakeSegment } from "./packet-socket-fake.ts";
 import { createPoller } from "./poll.ts";
@@ -124,6 +124,28 @@ describe.skipIf(why !== undefined)(`packet socket, real${why === undefined ? "" 
       expect([1, 2].map(() => next(filtered)?.[41])).toEqual([2, 4]);
       expect(next(filtered)).toBeUndefined();
       for (const socket of [a, filtered, all]) socket.close();
+    } finally {
+      pair.remove();
+    }
+  });
+
+  test("the filter for both lets replies pass too, and nothing else", () => {
+    const pair = makeVethPair("both");
+    try {
+      const { socket: a } = openClient(pair.client);
+      const { index } = openClient(pair.speaker);
+      const both = inNetworkNamespace(pair.speaker, () => openArpSocket(index, arpFilter));
+      const withOperation = (operation: number, mark: number): Uint8Array => {
+        const bytes = frame(mark);
+        bytes[21] = operation;
+        return bytes;
+      };
+      const toAnother = withOperation(2, 4);
+      toAnother.set([2, 0, 0, 0, 0, 0x77], 0);
+      for (const sent of [tagged(5, 1), withOperation(2, 2), withOperation(3, 3), toAnother, withOperation(1, 5)]) a.send(sent);
+      expect([1, 2].map(() => next(both)?.[41])).toEqual([2, 5]);
+      expect(next(both)).toBeUndefined();
+      for (const socket of [a, both]) socket.close();
     } finally {
       pair.remove();
     }

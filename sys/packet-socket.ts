@@ -47,6 +47,19 @@ export const arpRequestFilter: readonly BpfInstruction[] = [
   { code: RETURN, jt: 0, jf: 0, k: 0 },
 ];
 
+/** Accepts what `arpRequestFilter` does, and replies as well: answers to questions of our own, and a sign that something was heard. */
+export const arpFilter: readonly BpfInstruction[] = [
+  { code: LOAD_BYTE, jt: 0, jf: 0, k: PACKET_TYPE },
+  { code: JUMP_IF_EQUAL, jt: 6, jf: 0, k: PACKET_OTHERHOST },
+  { code: LOAD_HALF, jt: 0, jf: 0, k: 12 },
+  { code: JUMP_IF_EQUAL, jt: 0, jf: 4, k: ETHER_TYPE_ARP },
+  { code: LOAD_HALF, jt: 0, jf: 0, k: 20 },
+  { code: JUMP_IF_EQUAL, jt: 1, jf: 0, k: 1 },
+  { code: JUMP_IF_EQUAL, jt: 0, jf: 1, k: 2 },
+  { code: RETURN, jt: 0, jf: 0, k: WHOLE_FRAME },
+  { code: RETURN, jt: 0, jf: 0, k: 0 },
+];
+
 /** Accepts every ARP frame: for clients in tests and benchmarks. */
 export const acceptAllFilter: readonly BpfInstruction[] = [{ code: RETURN, jt: 0, jf: 0, k: WHOLE_FRAME }];
 
