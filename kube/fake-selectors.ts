@@ -10,10 +10,11 @@ export function matchesList(object: KubeObject, options: ListOptions): boolean {
   return matchesLabels(object.metadata.labels ?? {}, options.labelSelector ?? "") && matchesFields(object, options.fieldSelector ?? "");
 }
 
-/** `a=b`, `a==b`, `a!=b`, `a`, `!a`, joined by commas; sets (`a in (b,c)`) are not understood. @throws Error for those. */
+/** `a=b`, `a==b`, `a!=b`, `a`, `!a`, `a in (b,c)`, `a notin (b,c)`, joined by commas. */
 function matchesLabels(labels: Readonly<Record<string, string>>, selector: string): boolean {
-  if (selector.includes("(")) throw new Error(`the fake API server does not understand ${selector}`);
   return terms(selector).every((term) => {
+    const [, setKey = "", setOperator, values = ""] = /^(\S+)\s+(in|notin)\s*\((.*)\)$/.exec(term) ?? [];
+    if (setOperator !== undefined) return values.split(",").some((each) => labels[setKey] === each.trim()) === (setOperator === "in");
     const [, key = "", operator, value = ""] = /^([^=!]+)(==|!=|=)(.*)$/.exec(term) ?? [];
     if (operator !== undefined) return (labels[key] === value) === (operator !== "!=");
     return term.startsWith("!") ? !(term.slice(1) in labels) : term in labels;
@@ -32,7 +33,7 @@ function matchesFields(object: KubeObject, selector: string): boolean {
 
 function terms(selector: string): string[] {
   return selector
-    .split(",")
+    .split(/,(?![^(]*\))/)
     .map((term) => term.trim())
     .filter((term) => term !== "");
 }

@@ -92,8 +92,8 @@ export interface Node extends KubeObject {
 export interface Namespace extends KubeObject {}
 
 export interface Pod extends KubeObject {
-  spec?: { nodeName?: string };
-  status?: { phase?: string; podIP?: string; podIPs?: { ip: string }[] };
+  spec?: { nodeName?: string; hostNetwork?: boolean };
+  status?: { phase?: string; podIP?: string; podIPs?: { ip: string }[]; hostIP?: string; hostIPs?: { ip: string }[] };
 }
 
 export interface Deployment extends KubeObject {}

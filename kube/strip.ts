@@ -48,8 +48,8 @@ function keepBody(object: AnyObject): object {
 function stripPod(object: KubeObject): object {
   const { spec, status } = object as Pod;
   return {
-    ...(spec === undefined ? {} : { spec: defined(spec, ["nodeName"]) }),
-    ...(status === undefined ? {} : { status: defined(status, ["phase", "podIP", "podIPs"]) }),
+    ...(spec === undefined ? {} : { spec: defined(spec, ["nodeName", "hostNetwork"]) }),
+    ...(status === undefined ? {} : { status: defined(status, ["phase", "podIP", "podIPs", "hostIP", "hostIPs"]) }),
   };
 }
 

@@ -19,8 +19,11 @@ describe("parseSpeakerFlags", () => {
     });
     expect(parsed).toMatchObject({
       kind: "run",
-      values: { port: 7472, "pod-name": "speaker-abcde", "health-probe-port": 17472, "ignore-exclude-lb": false },
-      ignored: ["bgp-type", "ml-bindaddr", "ml-labels", "ml-secret-key-path"],
+      values: {
+        port: 7472, "pod-name": "speaker-abcde", "health-probe-port": 17472, "ignore-exclude-lb": false,
+        "ml-bindaddr": "172.20.0.11", "ml-bindport": 7946, "ml-secret-key-path": "/etc/ml_secret_key", election: "hash", failback: "sticky", profile: "default",
+      },
+      ignored: ["bgp-type"],
     });
   });
 
@@ -28,6 +31,9 @@ describe("parseSpeakerFlags", () => {
     const env = { METALLB_NODE_NAME: "node1" };
     expect(parseSpeakerFlags(["--prot=1"], env)).toMatchObject({ kind: "error", message: expect.stringContaining("--prot") });
     expect(parseSpeakerFlags(["--port=70000"], env)).toMatchObject({ kind: "error", message: expect.stringContaining("--port") });
+    expect(parseSpeakerFlags(["--ml-bindport=0"], env)).toMatchObject({ kind: "error", message: expect.stringContaining("--ml-bindport") });
+    expect(parseSpeakerFlags(["--election=ring"], env)).toMatchObject({ kind: "error", message: expect.stringContaining("hash, metallb") });
+    expect(parseSpeakerFlags([], { ...env, HERALD_PROFILE: "wild" })).toMatchObject({ kind: "error", message: expect.stringContaining("HERALD_PROFILE") });
     expect(parseSpeakerFlags(["--log-level", "loud"], env)).toMatchObject({ kind: "error", message: expect.stringContaining("--log-level") });
   });
 
