@@ -19,6 +19,8 @@ export const namespace = "metallb-system";
 /** Elects by rank and tells, as the packet thread does, without packets. */
 export class FakePacketThread {
   readonly tables: Extract<ToPacketThread, { kind: "table" }>[] = [];
+  /** Lists of peers and freshness, as they came. */
+  readonly told: Extract<ToPacketThread, { kind: "peers" | "fresh" }>[] = [];
   readonly rows = new Map<string, AddressRow>();
   readonly owned = new Set<string>();
   silentMs = 0;
@@ -36,6 +38,7 @@ export class FakePacketThread {
       const addresses = [...this.owned].map((address) => ({ address, requestsReceived: 3, responsesSent: 2, gratuitousSent: 5 }));
       queueMicrotask(() => this.#onFact({ kind: "counters", addresses, dropped: { notOwner: 7 }, loopLagMaxMs: 12 }));
     }
+    if (message.kind === "peers" || message.kind === "fresh") this.told.push(message);
     if (message.kind !== "table") return;
     const expected = (this.tables.at(-1)?.version ?? 0) + 1;
     if (message.version !== expected) throw new Error(`table version ${message.version}, expected ${expected}`);
@@ -104,11 +107,14 @@ export class Cluster {
   readonly speakers = new Map<string, Speaker>();
   /** Lines of level info and above, of all speakers: events with their fields. */
   readonly logged: { readonly event: string; readonly fields: LogFields | undefined }[] = [];
+  /** Whether speakers started from now on take part in the membership protocol. */
+  membership = false;
 
   constructor() {
     for (const name of ["node1", "node2", "node3"]) {
       this.api.put(nodes, { metadata: { name } });
-      this.api.put(pods, { metadata: { name: `speaker-${name}`, namespace } });
+      const labels = { "app.kubernetes.io/name": "metallb", "app.kubernetes.io/component": "speaker" };
+      this.api.put(pods, { metadata: { name: `speaker-${name}`, namespace, labels }, spec: { nodeName: name }, status: { podIP: `172.20.0.1${name.slice(-1)}` } });
     }
     setPool(this.api, ["172.20.255.200-172.20.255.250"]);
     this.api.put(l2Advertisements, { metadata: { name: "my-l2-advertise", namespace }, spec: { ipAddressPools: ["my-ippool"] } });
@@ -124,6 +130,7 @@ export class Cluster {
         podName: `speaker-${node}`,
         loadBalancerClass: undefined,
         ignoreExcludeLb: false,
+        membership: this.membership ? { labels: "app=metallb,component=speaker", family: "IPv4" } : undefined,
         client: this.api,
         clock: this.clock,
         // The seed tells the speakers apart: names of events come from it.

@@ -16,12 +16,14 @@ import { commandLineArguments, environment, exit, onFatal, printError, printOut,
 import { systemRandom } from "../sys/random.ts";
 import { parseSpeakerFlags } from "./flags.ts";
 import type { SpeakerFlagValues } from "./flags.ts";
+import { chooseMembership } from "./membership-settings.ts";
+import type { MembershipChoice } from "./membership-settings.ts";
 import { startPacketThread } from "./packet-thread-handle.ts";
 import { Speaker } from "./speaker.ts";
 
 /** Requests in flight at once: what a speaker writes (statuses, events) is not urgent, and each connection costs memory. */
 const MAX_REQUESTS = 6;
-/** A clean stop that takes longer is cut off (milliseconds); the chart's grace period is 2 s. */
+/** A clean stop that takes longer is cut off (milliseconds): handing over takes up to a second and a half. */
 const stopTimeoutMs = 4_000;
 
 const parsed = parseSpeakerFlags(commandLineArguments(), environment());
@@ -49,6 +51,7 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
   const node = flags["node-name"];
   const namespace = ownNamespace(flags.namespace);
   log.info("starting", { version: heraldVersion, node, namespace });
+  const membership = readMembership(flags, log);
   const metrics = createSharedMetrics();
   const excludeInterfaces = readExcludeInterfaces(flags.excludel2, log);
   const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-speaker/${heraldVersion}`, clock: systemClock, maxInFlight: MAX_REQUESTS });
@@ -58,6 +61,7 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
     podName: flags["pod-name"] || undefined,
     loadBalancerClass: flags["lb-class"] || undefined,
     ignoreExcludeLb: flags["ignore-exclude-lb"],
+    membership: membership.kind === "on" ? { labels: membership.labels, family: membership.family } : undefined,
     client,
     clock: systemClock,
     random: systemRandom,
@@ -66,6 +70,7 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
     startPacketThread: (onFact) =>
       startPacketThread({
         node,
+        membership: membership.kind === "on" ? membership.settings : undefined,
         excludeInterfaces,
         entry: packetThreadEntry(),
         onFact,
@@ -95,6 +100,27 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
   client.close();
   log.info("stopped");
   exit(0);
+}
+
+/** How to take part in the membership protocol. What the key is, nobody is told. */
+function readMembership(flags: SpeakerFlagValues, log: Logger): Exclude<MembershipChoice, { kind: "error" }> {
+  const choice = chooseMembership(flags, { readFile: readTextFileIfPresent, bootUnixMs: systemClock.wallMs() });
+  switch (choice.kind) {
+    case "error":
+      log.error("membershipRefused", { reason: choice.message });
+      printError(`speaker: ${choice.message}\n`);
+      return exit(1);
+    case "off":
+      log.info("membershipOff", { reason: "--ml-bindaddr and --ml-labels are not both given" });
+      if (choice.ineffective.length > 0) log.warn("flagsNeedMembership", { flags: choice.ineffective });
+      return choice;
+    case "on": {
+      const { bindAddress, bindPort, wan, profile, failback, election, template } = choice.settings;
+      log.info("membershipOn", { bindAddress, bindPort, labels: choice.labels, encrypted: choice.encrypted, wan, profile, failback, election, template });
+      if (!choice.encrypted) log.warn("membershipNotEncrypted", { reason: "there is no key: whoever reaches the port can take part" });
+      return choice;
+    }
+  }
 }
 
 /** The source runs its source, a bundle the bundle beside it. */

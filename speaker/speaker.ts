@@ -3,6 +3,7 @@
  * status, events and metrics. It announces nothing itself, and nothing here is needed for what is already announced: with
  * the API server gone the watches retry and the packet thread goes on.
  */
+import { ApiFreshness } from "../kube/api-freshness.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { EventRecorder } from "../kube/event-recorder.ts";
 import { Informer } from "../kube/informer.ts";
@@ -16,12 +17,15 @@ import type { Clock } from "../sys/clock.ts";
 import { sleep } from "../sys/clock.ts";
 import type { Logger } from "../sys/log.ts";
 import type { Random } from "../sys/random.ts";
+import type { IpFamily } from "../wire/ip-address.ts";
 import { AnnouncedServices } from "./announced-services.ts";
 import { ConfigKeeper } from "./config-keeper.ts";
 import { CountersRequest } from "./counters-request.ts";
+import { Members } from "./members.ts";
 import { registerSpeakerMetrics } from "./metrics.ts";
 import type { FromPacketThread, InterfaceFact, ToPacketThread } from "./packet-protocol.ts";
 import { Reconciler } from "./reconciler.ts";
+import { SpeakerPeers } from "./speaker-peers.ts";
 import { ConfigurationStateWriter, configurationStateName } from "./status/configuration-state.ts";
 import { L2StatusWriter } from "./status/l2-status-writer.ts";
 import { l2StatusOf } from "./status/l2-status-object.ts";
@@ -51,6 +55,8 @@ export interface SpeakerOptions {
   readonly podName: string | undefined;
   readonly loadBalancerClass: string | undefined;
   readonly ignoreExcludeLb: boolean;
+  /** How to find the other speakers' pods; undefined without membership. */
+  readonly membership: { readonly labels: string; readonly family: IpFamily } | undefined;
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly random: Random;
@@ -74,6 +80,10 @@ export class Speaker {
   readonly #state: ConfigurationStateWriter;
   /** Apart from the others: nothing waits for it. */
   readonly #stateInformer: Informer<CustomResource>;
+  /** With membership only: who should be there, and whether what is known is true now. */
+  readonly #peers: SpeakerPeers | undefined;
+  readonly #freshness: ApiFreshness | undefined;
+  readonly #members: Members;
   readonly #firstTableApplied = Promise.withResolvers<void>();
   #owner: OwnerReference | undefined;
   #usableInterfaces: string | undefined;
@@ -144,6 +154,7 @@ export class Speaker {
       onConfig: (config) => this.#reconciler.setConfig(config),
       onVerdict: (problems) => this.#state.report(problems),
     });
+    this.#members = new Members({ log, registry: metrics.registry, fresh: () => this.#freshness?.fresh ?? false });
     this.#thread = options.startPacketThread((fact) => this.#take(fact));
     this.#counters = new CountersRequest(clock, () => this.#thread.send({ kind: "collect" }));
     registerSpeakerMetrics({
@@ -153,12 +164,22 @@ export class Speaker {
       counters: () => this.#counters.ask(),
       lastTurnAgoMs: () => this.#thread.lastTurnAgoMs(),
     });
+    if (options.membership === undefined) return;
+    this.#peers = new SpeakerPeers({ client, clock, random, log, node, namespace, ...options.membership, onPeers: (peers) => this.#thread.send({ kind: "peers", peers }) });
+    this.#freshness = new ApiFreshness({
+      client, clock, random, log,
+      // What the table is made of.
+      followed: () => [informers.services, informers.slices, informers.nodes, informers.pools, informers.advertisements],
+      onChange: (fresh) => this.#thread.send({ kind: "fresh", fresh }),
+    });
   }
 
   /** Starts the watches; resolves when the first table was handed over, or `stop` was called. */
   async start(): Promise<void> {
     const all = Object.values(this.#informers);
     for (const informer of all) informer.start();
+    this.#peers?.start();
+    this.#freshness?.start();
     // A table from half a view would have addresses announced by nodes that do not win them.
     const stopped = new Promise<void>((resolve) => this.#abort.signal.addEventListener("abort", () => resolve(), { once: true }));
     await Promise.race([Promise.all(all.map((informer) => informer.whenSynced())), stopped]);
@@ -184,7 +205,8 @@ export class Speaker {
   async stop(): Promise<void> {
     this.#abort.abort();
     this.#keeper.stop();
-    const work = [...this.#queues.map((queue) => queue.stop()), ...[this.#stateInformer, ...Object.values(this.#informers)].map((informer) => informer.stop())];
+    const informers = [this.#stateInformer, ...Object.values(this.#informers)];
+    const work = [...this.#queues, ...informers, this.#peers, this.#freshness].map((each) => each?.stop());
     await this.#thread.stop();
     await Promise.race([Promise.all(work), sleep(this.#options.clock, 1_000)]);
   }
@@ -194,15 +216,22 @@ export class Speaker {
     switch (fact.kind) {
       case "owned":
         log.info("addressOwned", { address: fact.address, reason: fact.reason, interfaces: fact.interfaces.map(({ name }) => name) });
+        this.#members.take(fact);
         this.#announced.take(fact);
         break;
       case "lost":
+        this.#members.take(fact);
         log.info("addressLost", { address: fact.address, reason: fact.reason });
         // While the process ends, the addresses are not given to anyone: their status is the next leader's to write.
         if (!this.#abort.signal.aborted) this.#announced.take(fact);
         break;
       case "blocked":
         this.#announced.take(fact);
+        break;
+      case "member":
+      case "verdict":
+      case "handingOver":
+        this.#members.take(fact);
         break;
       case "tableApplied":
         // All facts about the first table have come before this one: what is announced is known, and nothing is deleted in error.
@@ -247,7 +276,7 @@ export class Speaker {
 
   #informer<T extends KubeObject>(own: Pick<InformerOptions<T>, "type" | "namespace" | "fieldSelector" | "transform" | "onChange">): Informer<T> {
     const { client, clock, random, log } = this.#options;
-    return new Informer({ client, clock, random, log, ...own });
+    return new Informer({ client, clock, random, log, onFollowing: () => this.#freshness?.review(), ...own });
   }
 
   /** The first judgement is `start`'s, when all resources are known. */
