@@ -10,6 +10,7 @@ import { ByteReader } from "../../wire/byte-reader.ts";
 import { ByteWriter } from "../../wire/byte-writer.ts";
 import { parseMacAddress } from "../../wire/mac-address.ts";
 import { loadVectors } from "../vectors/load.ts";
+import { membershipTargets } from "./membership-targets.ts";
 
 export interface FuzzTarget {
   readonly name: string;
@@ -82,4 +83,4 @@ const canary: FuzzTarget = {
   },
 };
 
-export const targets: readonly FuzzTarget[] = [arp, responder, netlink, canary];
+export const targets: readonly FuzzTarget[] = [arp, responder, netlink, ...membershipTargets, canary];
