@@ -1,0 +1,93 @@
+/** One seed, from its cluster to its verdict. */
+
+import { PROFILES } from "../../speaker/detection/profiles.ts";
+import type { Instant } from "../../speaker/machine.ts";
+import { seededRandom } from "../../sys/random.ts";
+import { Deaf } from "./checkers/deaf.ts";
+import { Flap } from "./checkers/flap.ts";
+import { Growth } from "./checkers/growth.ts";
+import { OneOwner } from "./checkers/one-owner.ts";
+import { Overlap } from "./checkers/overlap.ts";
+import { ShortPause } from "./checkers/pause.ts";
+import { Cluster } from "./cluster.ts";
+import type { MachineFactory } from "./cluster.ts";
+import type { LinkCounters } from "./links.ts";
+import { groupsOf, letLoose, nodesOf, START_UP_MS } from "./schedule.ts";
+import type { FaultKind } from "./world.ts";
+import { Violation } from "./world.ts";
+
+export interface RunOptions {
+  readonly seed: number;
+  /** Instead of the number that the seed gives. */
+  readonly nodes: number | undefined;
+  readonly machine: MachineFactory;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly groups: number;
+  readonly virtualMs: Instant;
+  readonly moves: number;
+  readonly takeovers: number;
+  readonly links: LinkCounters;
+  readonly unread: number;
+  readonly bytes: number;
+  readonly faults: ReadonlyMap<FaultKind, number>;
+  /** How often each rule had something to judge. */
+  readonly applied: Readonly<Record<string, number>>;
+  readonly longestOverlapMs: number;
+  readonly violation: Violation | undefined;
+  readonly story: Cluster["story"];
+}
+
+/** One seed in so many encrypts. */
+const ENCRYPTED_EVERY = 7;
+const KEY = Uint8Array.from({ length: 32 }, (_, index) => index);
+
+/** Runs a seed to its end or to the first broken rule. The same seed gives the same result, event for event. */
+export function runSeed({ seed, nodes: wanted, machine }: RunOptions): RunResult {
+  const random = seededRandom(seed ^ 0x5ced);
+  const nodes = wanted ?? nodesOf(seed, random);
+  const keys = seed % ENCRYPTED_EVERY === 3 && nodes <= 16 ? [KEY] : [];
+  const rules = { oneOwner: new OneOwner(), overlap: new Overlap(), growth: new Growth({ keys }), pause: new ShortPause(), deaf: new Deaf(), flap: new Flap() };
+  const cluster = new Cluster({ seed, nodes, profile: PROFILES.default, machine, checkers: Object.values(rules), keys });
+  const groups = groupsOf(random, nodes);
+  for (const row of groups.flat()) cluster.api.upsert(row, 0);
+  const starting = cluster.fault("rows", "the cluster starts");
+  cluster.at(START_UP_MS - 3000, starting);
+  const loose = letLoose(cluster, random);
+  const violation = judge(() => {
+    while (cluster.now < loose.endsAt()) cluster.run(1000);
+    cluster.finish();
+    const quietSince = cluster.quietSince();
+    if (quietSince === undefined || cluster.now - quietSince < 4000) cluster.fail("the schedule ends in peace", "faults are still at work");
+  });
+  return {
+    seed,
+    nodes,
+    groups: groups.length,
+    virtualMs: cluster.now,
+    moves: cluster.counters.moves,
+    takeovers: cluster.counters.takeovers,
+    links: cluster.network.links.counters,
+    unread: cluster.network.unread,
+    bytes: cluster.counters.bytes,
+    faults: cluster.counters.faults,
+    applied: Object.fromEntries(Object.entries(rules).map(([name, rule]) => [name, "applied" in rule ? rule.applied : rule.seen])),
+    longestOverlapMs: rules.overlap.longestMs,
+    violation,
+    story: cluster.story,
+  };
+}
+
+/** A broken rule is a result; so is a machine that throws. */
+function judge(run: () => void): Violation | undefined {
+  try {
+    run();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Violation) return error;
+    return new Violation("no machine throws", 0, error instanceof Error ? (error.stack ?? error.message) : String(error));
+  }
+}
