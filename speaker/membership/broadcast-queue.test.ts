@@ -26,14 +26,14 @@ describe("broadcast queue", () => {
   test("sends each message as often as the limit says, then no more", () => {
     const queue = new BroadcastQueue();
     queue.add(suspect("a"), 50);
-    const room = { bytes: 1_000, overhead: 2, limit: 3 };
+    const room = { bytes: 1_000, limit: 3 };
     expect([1, 2, 3, 4].map(() => queue.take(room).length)).toEqual([1, 1, 1, 0]);
     expect(queue.length).toBe(0);
   });
 
   test("the newest about a member replaces the older, and counts from nought", () => {
     const queue = new BroadcastQueue();
-    const room = { bytes: 1_000, overhead: 2, limit: 2 };
+    const room = { bytes: 1_000, limit: 2 };
     queue.add(suspect("a", 1), 50);
     queue.take(room);
     queue.add(suspect("a", 2), 50);
@@ -44,7 +44,7 @@ describe("broadcast queue", () => {
 
   test("what was sent least goes first", () => {
     const queue = new BroadcastQueue();
-    const room = { bytes: 52, overhead: 2, limit: 5 };
+    const room = { bytes: 52, limit: 5 };
     queue.add(suspect("a"), 50);
     queue.take(room);
     queue.add(suspect("b"), 50);
@@ -52,19 +52,19 @@ describe("broadcast queue", () => {
     expect(names(queue.take({ ...room, bytes: 200 }))).toEqual(["a", "b"]);
   });
 
-  test("fills the room with what fits, overhead counted", () => {
+  test("fills the room with what fits", () => {
     const queue = new BroadcastQueue();
     queue.add(suspect("a"), 60);
     queue.add(suspect("b"), 60);
     queue.add(suspect("c"), 30);
-    expect(names(queue.take({ bytes: 94, overhead: 2, limit: 5 }))).toEqual(["a", "c"]);
-    expect(names(queue.take({ bytes: 61, overhead: 2, limit: 5 }))).toEqual(["c"]);
+    expect(names(queue.take({ bytes: 90, limit: 5 }))).toEqual(["a", "c"]);
+    expect(names(queue.take({ bytes: 59, limit: 5 }))).toEqual(["c"]);
   });
 
   test("gives up on a packet after a few messages that do not fit", () => {
     const queue = new BroadcastQueue();
     for (let index = 0; index < 16; index += 1) queue.add(suspect(`long-${index}`), 600);
     queue.add(suspect("short"), 10);
-    expect(queue.take({ bytes: 100, overhead: 2, limit: 5 })).toEqual([]);
+    expect(queue.take({ bytes: 100, limit: 5 })).toEqual([]);
   });
 });

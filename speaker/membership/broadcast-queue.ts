@@ -25,8 +25,6 @@ interface Entry {
 export interface Room {
   /** Bytes that are free in the packet. */
   readonly bytes: number;
-  /** What each message takes beyond its own bytes. */
-  readonly overhead: number;
   /** After being sent so often a message has done its work. */
   readonly limit: number;
 }
@@ -45,7 +43,7 @@ export class BroadcastQueue {
     return this.#entries.has(node);
   }
 
-  /** Replaces what was queued about the same member. `bytes`: the encoded size. */
+  /** Replaces what was queued about the same member. `bytes`: what it takes in a packet. */
   add(message: News, bytes: number): void {
     this.#remove(message.node);
     const entry = { message, bytes, sent: 0 };
@@ -54,19 +52,19 @@ export class BroadcastQueue {
   }
 
   /** What to send now. Counts as sent. */
-  take({ bytes, overhead, limit }: Room): News[] {
+  take({ bytes, limit }: Room): News[] {
     if (this.#entries.size === 0) return [];
     const taken: Entry[] = [];
     let free = bytes;
     let misfits = 0;
     for (const tier of this.#tiers) {
       for (const entry of tier.values()) {
-        if (entry.bytes + overhead > free) {
+        if (entry.bytes > free) {
           misfits += 1;
           if (misfits >= MAX_MISFITS) break;
           continue;
         }
-        free -= entry.bytes + overhead;
+        free -= entry.bytes;
         taken.push(entry);
       }
       if (misfits >= MAX_MISFITS) break;
