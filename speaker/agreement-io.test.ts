@@ -268,7 +268,7 @@ describe("on fakes", () => {
       perform(b, { kind: "streamSend", stream: 1, bytes: bytes("y") });
       turn(a);
       expect(a.inputs).toEqual([]);
-      expect(story(b, 1)).toEqual(["accepted from 10.9.0.1", "bytes x", "streamEnded"]);
+      expect(story(b, 1)).toEqual(["accepted from 10.9.0.1", "bytes x", "streamEnded", "failed brokenPipe"]);
     });
 
     test("closing leaves nothing open, and a start that failed half-way neither", () => {
