@@ -8,24 +8,15 @@ import type { InterfaceMonitor } from "../sys/interfaces.ts";
 import type { PacketSocket } from "../sys/packet-socket.ts";
 import type { Poller } from "../sys/poll.ts";
 import type { AgreementInput, AgreementOutput } from "./agreement/agreement-protocol.ts";
+import type { AgreementIo } from "./agreement-io.ts";
 import type { Elector } from "./elector.ts";
 import type { Instant, Random } from "./machine.ts";
+import type { PacketCounters } from "./packet-counters.ts";
 import type { FromPacketThread } from "./packet-protocol.ts";
 import type { PacketThreadMessage } from "./table-queue.ts";
 
-/** The membership's sockets, as the loop sees them: `speaker/agreement-io.ts`. */
-export interface AgreementDoor {
-  owns(fd: number): boolean;
-  /** Reads what waits on a descriptor, bounded. */
-  ready(fd: number): AgreementInput[];
-  /** Reads all datagrams that wait, up to a larger bound: after the process slept. */
-  drain(): AgreementInput[];
-  /** Does what the output asks, if it is about membership's sockets; gives what follows at once, such as a refusal. */
-  perform(output: AgreementOutput, now: Instant): AgreementInput[];
-  timeout(now: Instant): AgreementInput[];
-  nextTimeout(): Instant | undefined;
-  close(): void;
-}
+/** The membership's sockets, as the loop sees them. */
+export type AgreementDoor = Pick<AgreementIo, "owns" | "ready" | "drain" | "perform" | "timeout" | "nextTimeout" | "close">;
 
 /** Questions by ARP, and the proof that a segment is heard: `speaker/layer2/neighbour-questions.ts`. */
 export interface NeighbourDoor {
@@ -55,6 +46,7 @@ export interface DriverPorts {
   beat(): void;
   /** Gives memory back that a burst has left behind. May take milliseconds. */
   trimHeap(): void;
+  readonly counters: PacketCounters;
   readonly elector: Elector;
   /** Only with membership. */
   readonly agreement?: AgreementDoor | undefined;

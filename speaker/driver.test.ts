@@ -12,6 +12,7 @@ import { Driver, MAX_WAIT_MS, TRIM_AFTER_MS } from "./driver.ts";
 import { StandaloneElector } from "./elector.ts";
 import { ArpOperation, decodeArpPacket, encodeArpPacket } from "./layer2/arp-packet.ts";
 import type { ArpPacket } from "./layer2/arp-packet.ts";
+import { PacketCounters } from "./packet-counters.ts";
 import type { AddressRow, FromPacketThread } from "./packet-protocol.ts";
 import { MAX_FRAMES_PER_SOCKET } from "./segments.ts";
 import type { PacketThreadMessage } from "./table-queue.ts";
@@ -61,6 +62,7 @@ function start(): Driver {
       sliceTaken: () => (slicesTaken += 1),
       beat: () => (beats += 1),
       trimHeap: () => (trims += 1),
+      counters: new PacketCounters(),
       elector: new StandaloneElector("node1"),
     },
   );

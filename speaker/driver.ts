@@ -14,7 +14,7 @@ import { Announcer } from "./layer2/announcer.ts";
 import type { AnnouncerInput } from "./layer2/announcer.ts";
 import { Responder } from "./layer2/responder.ts";
 import type { Instant } from "./machine.ts";
-import { PacketCounters } from "./packet-counters.ts";
+import type { PacketCounters } from "./packet-counters.ts";
 import { Segments } from "./segments.ts";
 import type { PacketThreadMessage, TableSlice } from "./table-queue.ts";
 
@@ -42,7 +42,7 @@ export class Driver {
   readonly #segments: Segments;
   readonly #responder = new Responder();
   readonly #announcer: Announcer;
-  readonly #counters = new PacketCounters();
+  readonly #counters: PacketCounters;
   readonly #sinceUnixMs = new Map<string, number>();
   /** Interfaces of what is announced, by address: to announce again. */
   readonly #announcedOn = new Map<string, readonly number[]>();
@@ -65,6 +65,7 @@ export class Driver {
   constructor(options: DriverOptions, ports: DriverPorts) {
     this.#ports = ports;
     this.#elector = ports.elector;
+    this.#counters = ports.counters;
     this.#announcer = new Announcer(ports.random);
     this.#segments = new Segments(
       {
@@ -134,15 +135,15 @@ export class Driver {
   }
 
   #hearPeers(ready: readonly number[]): void {
-    const { agreement } = this.#ports;
+    const { agreement, clock } = this.#ports;
     if (agreement === undefined) return;
-    for (const fd of ready) if (agreement.owns(fd)) for (const input of agreement.ready(fd)) this.#elect(input);
+    for (const fd of ready) if (agreement.owns(fd)) for (const input of agreement.ready(fd, clock.now())) this.#elect(input);
   }
 
   #runTimeouts(): void {
     const { agreement, neighbours, clock } = this.#ports;
     const now = clock.now();
-    if (isDue(agreement?.nextTimeout(), now)) for (const input of agreement?.timeout(now) ?? []) this.#elect(input);
+    if (isDue(agreement?.nextTimeout(), now)) agreement?.timeout(now);
     if (isDue(neighbours?.nextTimeout(), now)) {
       const { frames = [], inputs = [] } = neighbours?.timeout(now) ?? {};
       for (const { interfaceIndex, bytes } of frames) this.#segments.send(interfaceIndex, bytes);
@@ -298,7 +299,7 @@ export class Driver {
       case "ask":
       case "askSegment":
         for (const { interfaceIndex, bytes } of neighbours?.perform(output, clock.now()) ?? []) this.#segments.send(interfaceIndex, bytes);
-        return agreement?.perform(output, clock.now()) ?? [];
+        return output.kind === "ask" ? (agreement?.perform(output, clock.now()) ?? []) : [];
       case "datagram":
       case "connect":
       case "streamSend":

@@ -8,13 +8,24 @@ import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { systemClock } from "../sys/clock.ts";
 import { openEventFd } from "../sys/event-fd.ts";
 import { Heartbeat } from "../sys/heartbeat.ts";
+import { openIcmpSocket } from "../sys/icmp-socket.ts";
 import { watchInterfaces } from "../sys/interfaces.ts";
-import { openArpSocket } from "../sys/packet-socket.ts";
+import { arpFilter, arpRequestFilter, openArpSocket } from "../sys/packet-socket.ts";
 import { trimHeap } from "../sys/libc.ts";
 import { createPoller } from "../sys/poll.ts";
-import { systemRandom } from "../sys/random.ts";
+import { cryptoRandom, systemRandom } from "../sys/random.ts";
+import { connectTcp, listenTcp } from "../sys/tcp-socket.ts";
+import { openUdpSocket } from "../sys/udp-socket.ts";
+import { Agreement } from "./agreement/agreement.ts";
+import { AgreementIo } from "./agreement-io.ts";
+import { PROFILES } from "./detection/profiles.ts";
 import { Driver } from "./driver.ts";
-import { StandaloneElector } from "./elector.ts";
+import type { DriverPorts } from "./driver-ports.ts";
+import { metallbRank } from "./election/metallb-rank.ts";
+import { MetallbElector, StandaloneElector } from "./elector.ts";
+import { LAN_TIMING, WAN_TIMING } from "./membership/membership-protocol.ts";
+import { PacketCounters } from "./packet-counters.ts";
+import type { MembershipSettings } from "./packet-protocol.ts";
 import type { PacketThreadAnswer, PacketThreadData } from "./packet-thread-handle.ts";
 import type { PacketThreadMessage } from "./table-queue.ts";
 
@@ -23,24 +34,29 @@ const heartbeat = new Heartbeat(data.heartbeat);
 const wake = openEventFd();
 heartbeat.setWakeFd(wake.fd);
 const interfaces = watchInterfaces();
+const poller = createPoller();
+const counters = new PacketCounters();
 const post = (answer: PacketThreadAnswer): void => data.facts.postMessage(answer);
+const { membership } = data;
 
 const driver = new Driver(
   { exclude: data.excludeInterfaces.map((source) => new RegExp(source)) },
   {
     clock: systemClock,
     random: systemRandom,
-    poller: createPoller(),
+    poller,
     interfaces,
     wake,
-    openSocket: (interfaceIndex) => openArpSocket(interfaceIndex),
+    // Answers to our own questions are heard only where questions are asked.
+    openSocket: (interfaceIndex) => openArpSocket(interfaceIndex, membership === undefined ? arpRequestFilter : arpFilter),
     // The port carries what the handle sends, and nothing else has its other end.
     receive: () => receiveMessageOnPort(data.messages)?.message as PacketThreadMessage | undefined,
     post,
     sliceTaken: () => post({ kind: "sliceTaken" }),
     beat: () => heartbeat.beat(),
     trimHeap,
-    elector: new StandaloneElector(data.node),
+    counters,
+    ...(membership === undefined ? { elector: new StandaloneElector(data.node) } : electTogether(membership)),
   },
 );
 driver.run();
@@ -48,3 +64,36 @@ interfaces.close();
 // The eventfd stays open: the main thread may be about to write to it, and closes it when this thread has ended.
 data.messages.close();
 data.facts.close();
+
+/** The elector, and the sockets that it needs. @throws SysError with a sentence when the port is taken */
+function electTogether(settings: MembershipSettings): Pick<DriverPorts, "elector" | "agreement" | "neighbours"> {
+  const endpoint = { address: settings.bindAddress, port: settings.bindPort };
+  const random = cryptoRandom();
+  const agreement = new Agreement(
+    {
+      node: data.node,
+      endpoint,
+      bootUnixMs: settings.bootUnixMs,
+      keys: settings.keys,
+      timing: settings.wan ? WAN_TIMING : LAN_TIMING,
+      profile: PROFILES[settings.profile],
+      failback: settings.failback,
+      template: settings.template,
+    },
+    random,
+    () => systemClock.wallMs(),
+  );
+  const io = new AgreementIo(
+    { endpoint, icmpIdentifier: Math.floor(random.next() * 2 ** 16) },
+    {
+      poller,
+      openUdpSocket,
+      listenTcp,
+      connectTcp,
+      openIcmpSocket,
+      dropped: (reason) => counters.dropped(reason),
+      warn: (event, fields) => post({ kind: "warning", event, fields }),
+    },
+  );
+  return { elector: settings.election === "metallb" ? new MetallbElector(data.node, agreement, metallbRank) : agreement, agreement: io };
+}

@@ -20,7 +20,6 @@ import type { DetectionInput, DetectionOutput } from "../detection/detection-pro
 import { Claims } from "../election/claims.ts";
 import type { ClaimsDigest, ClaimsInput, ClaimsOutput } from "../election/claims-protocol.ts";
 import type { Instant, Machine, Random } from "../machine.ts";
-import type { Keyring } from "../membership/keyring.ts";
 import { Membership } from "../membership/membership.ts";
 import { MAX_USER_DATAGRAM } from "../membership/membership-protocol.ts";
 import type { MembershipInput, MembershipOutput } from "../membership/membership-protocol.ts";
@@ -66,7 +65,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     this.#options = options;
     this.#random = random;
     this.#roster = new Roster(node);
-    this.#membership = new Membership({ node, endpoint, keyring: options.keys, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing }, random);
+    this.#membership = new Membership({ node, endpoint, keyring: { keys: options.keys }, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing }, random);
     this.#detection = new Detection({ node, profile });
     this.#claims = new Claims({ node, boot, wallMs, failback, template });
     this.#digest = { owner: node, boot, version: 0, hash: 0 };
