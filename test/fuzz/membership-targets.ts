@@ -12,6 +12,7 @@ import { encodeStreamMessage, StreamDecoder } from "../../speaker/membership/str
 import { seededRandom } from "../../sys/random.ts";
 import { compress, compressedMessage } from "../membership/lzw.ts";
 import { PACKET_MESSAGES, STREAM_MESSAGES } from "../membership/messages.ts";
+import { loadVectors } from "../vectors/load.ts";
 import type { FuzzTarget } from "./targets.ts";
 
 const secret = keyringOf("a secret");
@@ -24,6 +25,13 @@ function check(holds: boolean, what: string): void {
   if (!holds) throw new Error(what);
 }
 
+/** What memberlist itself sent, not sealed. */
+function recorded(kind: "packet" | "stream"): Uint8Array[] {
+  return loadVectors("memberlist")
+    .filter(({ name }) => name.startsWith(`${kind}-clear-`) || name.startsWith(`${kind}-compressed-`))
+    .map(({ bytes }) => bytes);
+}
+
 function clearPackets(): Uint8Array[] {
   const lone = PACKET_MESSAGES.map((message) => encodePacket([message], CLEAR_KEYRING, random));
   const compound = encodePacket(PACKET_MESSAGES, CLEAR_KEYRING, random);
@@ -32,7 +40,7 @@ function clearPackets(): Uint8Array[] {
 
 const packet: FuzzTarget = {
   name: "memberlist-packet",
-  seeds: clearPackets,
+  seeds: () => [...clearPackets(), ...recorded("packet")],
   run(bytes) {
     const messages = decodePacket(bytes, CLEAR_KEYRING);
     if (messages.length === 0 || messages.length > MAX_COMPOUND_PARTS) return;
@@ -67,7 +75,7 @@ const stream: FuzzTarget = {
   name: "memberlist-stream",
   seeds() {
     const clear = STREAM_MESSAGES.map((message) => encodeStreamMessage(message, CLEAR_KEYRING, random));
-    return [...clear, Uint8Array.from(clear.flatMap((bytes) => [...bytes])), ...clear.map(compressedMessage)];
+    return [...clear, Uint8Array.from(clear.flatMap((bytes) => [...bytes])), ...clear.map(compressedMessage), ...recorded("stream")];
   },
   run(bytes) {
     const whole = decodeStream([bytes]);

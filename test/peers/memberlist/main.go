@@ -101,6 +101,7 @@ func main() {
 		profile    = flag.String("profile", "lan", "memberlist's defaults: lan, wan or local")
 		meta       = flag.String("meta", "", "application bytes attached to the member, hexadecimal")
 		compress   = flag.Bool("compress", true, "compress what it sends, as memberlist does by default")
+		protocol   = flag.Int("protocol", 2, "memberlist's protocol version, 1 to 5; 1 pads what it encrypts")
 		record     = flag.String("record", "", "file for everything that is sent, a JSON line each")
 		deafUDP    = flag.Bool("deaf-udp", false, "take no datagram in")
 	)
@@ -110,7 +111,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(config(), settings{*name, *bind, *port, *secret, *secretFile, *joins, *meta, *compress, *record, *deafUDP}); err != nil {
+	if err := run(config(), settings{*name, *bind, *port, *secret, *secretFile, *joins, *meta, *protocol, *compress, *record, *deafUDP}); err != nil {
 		say(event{Event: "failed", Error: err.Error()})
 		os.Exit(1)
 	}
@@ -121,15 +122,20 @@ type settings struct {
 	port                     int
 	secret, secretFile, join string
 	meta                     string
+	protocol                 int
 	compress                 bool
 	record                   string
 	deafUDP                  bool
 }
 
 func run(config *memberlist.Config, s settings) error {
-	meta, err := hex.DecodeString(s.meta)
-	if err != nil {
-		return err
+	// Without meta there is none, rather than an empty one: on the wire the two differ.
+	var meta []byte
+	var err error
+	if s.meta != "" {
+		if meta, err = hex.DecodeString(s.meta); err != nil {
+			return err
+		}
 	}
 	if s.secretFile != "" {
 		text, err := os.ReadFile(s.secretFile)
@@ -140,6 +146,7 @@ func run(config *memberlist.Config, s settings) error {
 	}
 	config.Name, config.BindAddr, config.BindPort = s.name, s.bind, s.port
 	config.AdvertiseAddr, config.AdvertisePort = s.bind, s.port
+	config.ProtocolVersion = uint8(s.protocol)
 	config.EnableCompression = s.compress
 	config.SecretKey = deriveKey(s.secret)
 	config.Delegate, config.Events = watcher{meta}, watcher{meta}
