@@ -16,9 +16,9 @@ import type { Endpoint, PacketMessage } from "./message.ts";
 import type { PushPull } from "./push-pull.ts";
 
 /** Push-pulls under way with peers that were heard. */
-export const MAX_HEALING_EXCHANGES = 8;
+export const MAX_HEALING_EXCHANGES = 2;
 /** Push-pulls under way with peers that were not: each may hang until TCP gives up. */
-export const MAX_JOINING_EXCHANGES = 4;
+export const MAX_JOINING_EXCHANGES = 2;
 /** Pings to newly listed peers that leave at once; the others wait for their turn. */
 export const MAX_FIRST_PINGS = 128;
 /** The same peer is not given another push-pull before this long. */

@@ -30,12 +30,12 @@ export interface Told {
   readonly output: MembershipOutput;
 }
 
-interface Process {
+interface Host {
   readonly name: string;
   readonly endpoint: Endpoint;
   readonly machine: Membership;
   /** Far ends of its streams, by its own numbers. */
-  readonly streams: Map<StreamId, { readonly process: Process; readonly stream: StreamId }>;
+  readonly streams: Map<StreamId, { readonly host: Host; readonly stream: StreamId }>;
   lastAccepted: StreamId;
   isRunning: boolean;
   next: Instant | undefined;
@@ -52,10 +52,11 @@ export class ToyNetwork {
   /** Datagrams sent, to whatever end. */
   datagrams = 0;
   readonly #random: Random;
-  readonly #byAddress = new Map<string, Process>();
-  readonly #byName = new Map<string, Process>();
+  readonly #byAddress = new Map<string, Host>();
+  readonly #byName = new Map<string, Host>();
   #deliveries: Delivery[] = [];
   #isCut: (from: string, to: string) => boolean = () => false;
+  #isDatagramLost: (from: string, to: string) => boolean = () => false;
 
   constructor(random: Random) {
     this.#random = random;
@@ -68,21 +69,21 @@ export class ToyNetwork {
     this.stop(name);
     const endpoint = { address, port: PORT };
     const machine = new Membership({ node: name, endpoint, keyring, incarnation, meta, timing }, this.#random);
-    const process: Process = { name, endpoint, machine, streams: new Map(), lastAccepted: -1, isRunning: true, next: undefined };
-    this.#byName.set(name, process);
-    this.#byAddress.set(address, process);
+    const host: Host = { name, endpoint, machine, streams: new Map(), lastAccepted: -1, isRunning: true, next: undefined };
+    this.#byName.set(name, host);
+    this.#byAddress.set(address, host);
     this.handle(name, { kind: "timeout" });
     return machine;
   }
 
   /** Ends the process; its kernel refuses connections from now on. */
   stop(name: string): void {
-    const process = this.#byName.get(name);
-    if (process === undefined) return;
-    process.isRunning = false;
-    if (this.#byAddress.get(process.endpoint.address) === process) this.#byAddress.delete(process.endpoint.address);
+    const host = this.#byName.get(name);
+    if (host === undefined) return;
+    host.isRunning = false;
+    if (this.#byAddress.get(host.endpoint.address) === host) this.#byAddress.delete(host.endpoint.address);
     this.#byName.delete(name);
-    for (const { process: peer, stream } of process.streams.values()) this.#later(() => this.#handle(peer, { kind: "streamFailed", stream, reason: "connectionReset" }));
+    for (const { host: peer, stream } of host.streams.values()) this.#later(() => this.#handle(peer, { kind: "streamFailed", stream, reason: "connectionReset" }));
   }
 
   /** Cuts every link that `isCut` names by the two processes' names, until the next call. */
@@ -90,8 +91,13 @@ export class ToyNetwork {
     this.#isCut = isCut;
   }
 
+  /** Loses datagrams that `isLost` names by sender and receiver, until the next call; streams get through. */
+  lose(isLost: (from: string, to: string) => boolean): void {
+    this.#isDatagramLost = isLost;
+  }
+
   machine(name: string): Membership {
-    return this.#process(name).machine;
+    return this.#host(name).machine;
   }
 
   /** What `node` believes of `about`; undefined if it knows nothing. */
@@ -112,10 +118,10 @@ export class ToyNetwork {
   }
 
   handle(name: string, input: MembershipInput): void {
-    this.#handle(this.#process(name), input);
+    this.#handle(this.#host(name), input);
   }
 
-  /** Every process expects every other. */
+  /** Every host expects every other. */
   expectAll(): void {
     const peers = [...this.#byName.values()].map(({ name, endpoint }) => ({ node: name, address: endpoint.address }));
     for (const { name } of this.#byName.values()) this.handle(name, { kind: "expected", peers: peers.filter(({ node }) => node !== name) });
@@ -146,69 +152,69 @@ export class ToyNetwork {
     );
   }
 
-  /** One delivery or one process's deadlines, whatever is due first. False when nothing is due until then. */
+  /** One delivery or one host's deadlines, whatever is due first. False when nothing is due until then. */
   #step(end: Instant): boolean {
-    let process: Process | undefined;
+    let host: Host | undefined;
     for (const candidate of this.#byName.values()) {
-      if (candidate.next !== undefined && (process?.next === undefined || candidate.next < process.next)) process = candidate;
+      if (candidate.next !== undefined && (host?.next === undefined || candidate.next < host.next)) host = candidate;
     }
     const [delivery] = this.#deliveries;
     // Packets that wait come before deadlines.
-    if (delivery !== undefined && (process?.next === undefined || delivery.at <= process.next)) {
+    if (delivery !== undefined && (host?.next === undefined || delivery.at <= host.next)) {
       if (delivery.at > end) return false;
       this.#deliveries.shift();
       this.now = Math.max(this.now, delivery.at);
       delivery.deliver();
       return true;
     }
-    if (process?.next === undefined || process.next > end) return false;
-    this.now = Math.max(this.now, process.next);
-    this.#handle(process, { kind: "timeout" });
+    if (host?.next === undefined || host.next > end) return false;
+    this.now = Math.max(this.now, host.next);
+    this.#handle(host, { kind: "timeout" });
     return true;
   }
 
-  #process(name: string): Process {
-    const process = this.#byName.get(name);
-    if (process === undefined) throw new Error(`no process ${name}`);
-    return process;
+  #host(name: string): Host {
+    const host = this.#byName.get(name);
+    if (host === undefined) throw new Error(`no process ${name}`);
+    return host;
   }
 
-  #handle(process: Process, input: MembershipInput): void {
-    if (!process.isRunning) return;
-    const outputs = process.machine.handle(input, this.now);
-    process.next = process.machine.nextTimeout();
-    for (const output of outputs) this.#perform(process, output);
+  #handle(host: Host, input: MembershipInput): void {
+    if (!host.isRunning) return;
+    const outputs = host.machine.handle(input, this.now);
+    host.next = host.machine.nextTimeout();
+    for (const output of outputs) this.#perform(host, output);
   }
 
-  #perform(process: Process, output: MembershipOutput): void {
+  #perform(host: Host, output: MembershipOutput): void {
     switch (output.kind) {
       case "datagram":
-        return this.#datagram(process, output.to, output.bytes);
+        return this.#datagram(host, output.to, output.bytes);
       case "connect":
-        return this.#connect(process, output.stream, output.to);
+        return this.#connect(host, output.stream, output.to);
       case "streamSend":
-        return this.#toPeer(process, output.stream, (stream) => ({ kind: "streamBytes", stream, bytes: output.bytes }));
+        return this.#toPeer(host, output.stream, (stream) => ({ kind: "streamBytes", stream, bytes: output.bytes }));
       case "streamEnd":
-        return this.#toPeer(process, output.stream, (stream) => ({ kind: "streamEnded", stream }));
+        return this.#toPeer(host, output.stream, (stream) => ({ kind: "streamEnded", stream }));
       case "streamClose":
-        this.#toPeer(process, output.stream, (stream) => ({ kind: "streamEnded", stream }));
-        process.streams.delete(output.stream);
+        this.#toPeer(host, output.stream, (stream) => ({ kind: "streamEnded", stream }));
+        host.streams.delete(output.stream);
         return undefined;
       default:
-        this.told.push({ at: this.now, node: process.name, output });
+        this.told.push({ at: this.now, node: host.name, output });
         return undefined;
     }
   }
 
-  #datagram(from: Process, to: Endpoint, bytes: Uint8Array): void {
+  #datagram(from: Host, to: Endpoint, bytes: Uint8Array): void {
     this.datagrams += 1;
     this.#later(() => {
       const target = this.#byAddress.get(to.address);
-      if (target !== undefined && !this.#isCut(from.name, target.name)) this.#handle(target, { kind: "datagram", from: from.endpoint, bytes });
+      if (target !== undefined && !this.#isCut(from.name, target.name) && !this.#isDatagramLost(from.name, target.name)) this.#handle(target, { kind: "datagram", from: from.endpoint, bytes });
     });
   }
 
-  #connect(from: Process, stream: StreamId, to: Endpoint): void {
+  #connect(from: Host, stream: StreamId, to: Endpoint): void {
     this.#later(() => {
       const target = this.#byAddress.get(to.address);
       if (target === undefined) return this.#handle(from, { kind: "streamFailed", stream, reason: "connectionRefused" });
@@ -216,18 +222,18 @@ export class ToyNetwork {
       if (this.#isCut(from.name, target.name) || this.#isCut(target.name, from.name)) return;
       target.lastAccepted += 2;
       const accepted = target.lastAccepted;
-      target.streams.set(accepted, { process: from, stream });
-      from.streams.set(stream, { process: target, stream: accepted });
+      target.streams.set(accepted, { host: from, stream });
+      from.streams.set(stream, { host: target, stream: accepted });
       this.#handle(target, { kind: "streamAccepted", stream: accepted, from: { address: from.endpoint.address, port: 40_000 + stream } });
       this.#handle(from, { kind: "streamConnected", stream });
     });
   }
 
-  #toPeer(process: Process, stream: StreamId, input: (stream: StreamId) => MembershipInput): void {
-    const peer = process.streams.get(stream);
+  #toPeer(host: Host, stream: StreamId, input: (stream: StreamId) => MembershipInput): void {
+    const peer = host.streams.get(stream);
     if (peer === undefined) return;
     this.#later(() => {
-      if (!this.#isCut(process.name, peer.process.name)) this.#handle(peer.process, input(peer.stream));
+      if (!this.#isCut(host.name, peer.host.name)) this.#handle(peer.host, input(peer.stream));
     });
   }
 
