@@ -3,14 +3,19 @@ import { parseCommand } from "./cli-command.ts";
 
 describe("the lab's command line", () => {
   it("has defaults", () => {
-    expect(parseCommand(["up"])).toEqual({ verb: "up", args: [], name: "lab", nodes: 3 });
+    expect(parseCommand(["up"])).toEqual({ verb: "up", args: [], name: "lab", nodes: 3, ms: 300 });
     expect(parseCommand([]).verb).toBe("help");
   });
 
   it("takes its options anywhere", () => {
     expect(parseCommand(["partition", "node1", "--from=node2,control", "node3", "--name", "x"])).toEqual({
-      verb: "partition", args: ["node1", "node3"], name: "x", nodes: 3, from: ["node2", "control"],
+      verb: "partition", args: ["node1", "node3"], name: "x", nodes: 3, ms: 300, from: ["node2", "control"],
     });
+  });
+
+  it("knows how long and how much", () => {
+    expect(parseCommand(["pause", "node1", "--ms", "50"])).toMatchObject({ verb: "pause", args: ["node1"], ms: 50 });
+    expect(parseCommand(["loss", "2.5"])).toMatchObject({ verb: "loss", args: ["2.5"] });
   });
 
   it("leaves to kubectl and exec what follows their first argument", () => {
@@ -24,6 +29,9 @@ describe("the lab's command line", () => {
     [["constructor"], /no verb 'constructor'/],
     [["up", "x"], /takes no 'x'/],
     [["poweroff"], /needs the name of a node/],
+    [["loss"], /needs a number/],
+    [["loss", "node1"], /takes one number/],
+    [["loss", "2", "3"], /takes one number/],
     [["exec"], /needs the name of a host/],
     [["herald", "restart"], /start and stop/],
     [["up", "--nodes"], /--nodes needs a value/],

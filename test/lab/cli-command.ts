@@ -13,6 +13,9 @@ export const USAGE = `scripts/lab VERB [ARGUMENTS] [--name X]      X is 'lab' wh
   poweroff NODE..             cut the cable, then the power: no goodbye leaves the node
   crash NODE..                kill -9 the speaker; it is started again as Kubernetes does
   stop NODE..                 end the speaker cleanly; it stays ended until restore
+  pause NODE.. [--ms N]       freeze the speaker for N milliseconds (300)
+  dropapi NODE..              drop what passes between the node and the API server
+  loss PERCENT                lose that share of the frames on every link; 0 ends it
   partition NODE.. [--from H,H]  cut the nodes off from hosts; from every other host by default
   restore NODE..              undo all of these for a node
   apiserver stop|start        stop the API server, and start it again
@@ -33,6 +36,9 @@ const VERBS = {
   poweroff: "some",
   crash: "some",
   stop: "some",
+  pause: "some",
+  dropapi: "some",
+  loss: "some",
   partition: "some",
   restore: "some",
   logs: "any",
@@ -47,6 +53,7 @@ export interface LabCommand {
   readonly args: readonly string[];
   readonly name: string;
   readonly nodes: number;
+  readonly ms: number;
   readonly from?: readonly string[];
 }
 
@@ -61,8 +68,8 @@ export function parseCommand(argv: readonly string[]): LabCommand {
   const rest = [...argv];
   while (rest.length > 0) {
     const word = rest.shift() ?? "";
-    if (["-h", "--help"].includes(word) && words.length === 0) return { verb: "help", args: [], name: "lab", nodes: 3 };
-    const [, option, inline] = /^--(name|nodes|from)(?:=(.*))?$/.exec(word) ?? [];
+    if (["-h", "--help"].includes(word) && words.length === 0) return { verb: "help", args: [], name: "lab", nodes: 3, ms: 300 };
+    const [, option, inline] = /^--(name|nodes|from|ms)(?:=(.*))?$/.exec(word) ?? [];
     if (option !== undefined) {
       const value = inline ?? rest.shift();
       if (value === undefined) throw new LabUnavailable(`--${option} needs a value.`);
@@ -76,7 +83,7 @@ export function parseCommand(argv: readonly string[]): LabCommand {
   const [verb = "help", ...args] = words;
   checkWords(verb, args);
   const from = options.get("from")?.split(",");
-  return { verb, args, name: options.get("name") ?? "lab", nodes: Number(options.get("nodes") ?? 3), ...(from ? { from } : {}) };
+  return { verb, args, name: options.get("name") ?? "lab", nodes: Number(options.get("nodes") ?? 3), ms: Number(options.get("ms") ?? 300), ...(from ? { from } : {}) };
 }
 
 function checkWords(verb: string, args: readonly string[]): asserts verb is LabVerb {
@@ -84,7 +91,8 @@ function checkWords(verb: string, args: readonly string[]): asserts verb is LabV
   const shape = VERBS[verb as LabVerb];
   const first = args[0];
   if (shape === "none" && first !== undefined) throw new LabUnavailable(`'${verb}' takes no '${first}'; 'scripts/lab help' says what it takes.`);
-  if (shape === "some" && first === undefined) throw new LabUnavailable(`'${verb}' needs the name of a node, such as node1.`);
+  if (shape === "some" && first === undefined) throw new LabUnavailable(`'${verb}' needs ${verb === "loss" ? "a number, such as 2" : "the name of a node, such as node1"}.`);
+  if (verb === "loss" && (args.length !== 1 || !/^\d+(\.\d+)?$/.test(first ?? ""))) throw new LabUnavailable("'loss' takes one number, such as 2.");
   if (verb === "exec" && first === undefined) throw new LabUnavailable("'exec' needs the name of a host, such as client.");
   if (shape.includes("|") && (args.length !== 1 || !shape.split("|").includes(first ?? ""))) {
     throw new LabUnavailable(`'${verb}' takes one word of ${shape.replace("|", " and ")}.`);

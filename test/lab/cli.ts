@@ -46,6 +46,15 @@ async function run(command: LabCommand): Promise<number> {
     case "stop":
       for (const node of args) await running(name).stopSpeaker(node);
       return 0;
+    case "pause":
+      for (const node of args) await running(name).pauseSpeaker(node, command.ms);
+      return 0;
+    case "dropapi":
+      for (const node of args) await running(name).dropApi(node);
+      return 0;
+    case "loss":
+      await running(name).lossPercent(Number(args[0]));
+      return 0;
     case "partition":
       await running(name).partition(args, command.from);
       return 0;

@@ -3,9 +3,10 @@ import { request } from "node:http";
 import { join } from "node:path";
 import { CONTROL_HOST, MAX_NODES, hostsOf, namespaceOf, nodeNames } from "./hosts.ts";
 import { startApiServer, startControlPlane, startControllerManager, startKubeProxy, stopApiServer } from "./control-plane.ts";
+import { dropApi, mendLink, setLoss } from "./link-faults.ts";
 import type { PlayerOrder } from "./player.ts";
-import { poll } from "./poll.ts";
-import { ProcessTable, endProcess, isSameProcess, killNamespace, ownIdentity } from "./processes.ts";
+import { pause, poll } from "./poll.ts";
+import { ProcessTable, endProcess, isSameProcess, killNamespace, ownIdentity, signalProcess } from "./processes.ts";
 import { LabUnavailable, NODE, checkLabPossible } from "./programs.ts";
 import { type LabFolder, type LabState, labFolder, readState, removeFolder, writeState } from "./state.ts";
 import { buildNetwork, forgetState, healPartition, listNamespaces, partition, podsHost, reconfigureHost, removeNetwork, setCable } from "./topology.ts";
@@ -136,11 +137,35 @@ export class Cluster {
     for (const node of nodes) await this.#order({ kind: "reach", node, on: false });
   }
 
-  /** Undoes every failure of a node: cable, partition, power, kube-proxy, speaker. */
+  /** Freezes the speaker of a node (SIGSTOP) for so long, and returns when it goes on. @throws Error when none runs there */
+  async pauseSpeaker(node: string, ms: number): Promise<void> {
+    this.#expectNode(node);
+    const record = this.processes.find(`speaker-${node}`);
+    if (!record || !signalProcess(record, "SIGSTOP")) throw new Error(`no speaker runs on ${node}`);
+    await pause(ms);
+    signalProcess(record, "SIGCONT");
+  }
+
+  /** Drops whatever passes between a node and the API server: its connections stay open, and nothing comes. */
+  async dropApi(node: string): Promise<void> {
+    this.#expectNode(node);
+    await dropApi(this.state.name, node);
+  }
+
+  /** Loses this share of the frames on the links of these hosts, each way; every host when left out. 0 ends it. */
+  async lossPercent(percent: number, hosts: readonly string[] = this.hostNames()): Promise<void> {
+    for (const host of hosts) this.#expectHost(host);
+    await setLoss(this.state.name, percent, hosts);
+  }
+
+  /** Undoes every failure of a node: cable, partition, drops and losses, power, kube-proxy, speaker. */
   async restore(node: string): Promise<void> {
     this.#expectNode(node);
     const { name, nodeCount } = this.state;
+    const speaker = this.processes.find(`speaker-${node}`);
+    if (speaker) signalProcess(speaker, "SIGCONT");
     await healPartition(name, node, this.hostNames());
+    await mendLink(name, node);
     await setCable(name, node, "up");
     await reconfigureHost(name, nodeCount, node);
     if (!this.processes.isRunning(`kube-proxy-${node}`)) startKubeProxy(this.folder, this.state, this.processes, node);

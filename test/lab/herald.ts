@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { COMPONENT_LABEL, HERALD_NAMESPACE } from "./pods.ts";
+import { COMPONENT_LABEL, HERALD_NAMESPACE, OVERRIDES_ANNOTATION, type ProgramOverride } from "./pods.ts";
 import { CHECKOUT, LabUnavailable } from "./programs.ts";
 
 /** Changes to how Herald is started in a lab. */
@@ -11,9 +11,20 @@ export interface HeraldOptions {
   readonly controllerArgs?: readonly string[];
   /** More flags for every speaker. */
   readonly speakerArgs?: readonly string[];
+  /** Whether the speakers take part in the membership protocol, as the chart has it; true when left out. */
+  readonly membership?: boolean;
+  /** What differs for the speakers of some nodes, by the node's name. */
+  readonly speakerOverrides?: Readonly<Record<string, ProgramOverride>>;
   /** More environment for both. */
   readonly env?: Readonly<Record<string, string>>;
 }
+
+/** Port of the membership protocol. */
+export const MEMBERSHIP_PORT = 7946;
+/** Secret that a controller makes and every speaker mounts, its key, and where. */
+export const SECRET_NAME = "memberlist";
+export const SECRET_KEY = "secretkey";
+const SECRET_PATH = "/etc/ml_secret_key";
 
 /** Folder of the custom resource definitions. */
 export const CRD_FOLDER = join(CHECKOUT, "crds");
@@ -48,8 +59,14 @@ export function heraldWorkloads(options: HeraldOptions): unknown[] {
 }
 
 function workload(kind: string, component: string, args: readonly string[], options: HeraldOptions, spec: object): unknown {
+  const isSpeaker = component === "speaker";
   const labels = { "app.kubernetes.io/name": "metallb", [COMPONENT_LABEL]: component };
-  const env = Object.entries(options.env ?? {}).map(([name, value]) => ({ name, value }));
+  const takesPart = isSpeaker && options.membership !== false;
+  const env: unknown[] = Object.entries(options.env ?? {}).map(([name, value]) => ({ name, value }));
+  if (takesPart) env.push(...membershipEnvironment(labels));
+  const annotations = isSpeaker && options.speakerOverrides !== undefined ? { [OVERRIDES_ANNOTATION]: JSON.stringify(options.speakerOverrides) } : {};
+  const mounts = takesPart ? { volumeMounts: [{ name: "memberlist", mountPath: SECRET_PATH }] } : {};
+  const volumes = takesPart ? { volumes: [{ name: "memberlist", secret: { secretName: SECRET_NAME } }] } : {};
   return {
     apiVersion: "apps/v1",
     kind,
@@ -58,15 +75,29 @@ function workload(kind: string, component: string, args: readonly string[], opti
       ...spec,
       selector: { matchLabels: labels },
       template: {
-        metadata: { labels },
+        metadata: { labels, annotations },
         spec: {
-          hostNetwork: component === "speaker",
-          terminationGracePeriodSeconds: component === "speaker" ? 2 : 10,
+          hostNetwork: isSpeaker,
+          // A speaker hands its addresses over first, which takes up to a second and a half.
+          terminationGracePeriodSeconds: isSpeaker ? 4 : 10,
           // The lab kills a controller on a lost node late, as a cluster does; a speaker stays.
-          tolerations: component === "speaker" ? [{ operator: "Exists" }] : [],
-          containers: [{ name: component, image: "herald:lab", args, env }],
+          tolerations: isSpeaker ? [{ operator: "Exists" }] : [],
+          containers: [{ name: component, image: "herald:lab", args, env, ...mounts }],
+          ...volumes,
         },
       },
     },
   };
+}
+
+/** What the chart tells a speaker about the membership protocol. */
+function membershipEnvironment(labels: Readonly<Record<string, string>>): unknown[] {
+  const field = (fieldPath: string): unknown => ({ fieldRef: { fieldPath } });
+  return [
+    { name: "METALLB_ML_BIND_ADDR", valueFrom: field("status.podIP") },
+    { name: "METALLB_ML_BIND_PORT", value: String(MEMBERSHIP_PORT) },
+    { name: "METALLB_ML_LABELS", value: Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(",") },
+    { name: "METALLB_ML_SECRET_KEY_PATH", value: SECRET_PATH },
+    { name: "HERALD_TEMPLATE_VERSION", valueFrom: field("metadata.labels['controller-revision-hash']") },
+  ];
 }

@@ -136,6 +136,37 @@ describe.skipIf(reason !== undefined)(`the light lab${reason === undefined ? "" 
     expect(await lab.arping("node2", "172.20.0.11")).toHaveLength(1);
   });
 
+  it("drops what passes between a node and the API server, and nothing else", async () => {
+    note();
+    const ask = ["curl", "-sk", "-o", "/dev/null", "--max-time", "1", "https://172.20.0.2:6443/version"];
+    expect((await lab.exec("node1", ask)).code).toBe(0);
+    await lab.dropApi("node1");
+    const timedOut = 28;
+    expect((await lab.exec("node1", ask)).code).toBe(timedOut);
+    expect((await lab.exec("node2", ask)).code).toBe(0);
+    expect(await lab.arping("node1", "172.20.0.2")).toHaveLength(1);
+    await lab.restore("node1");
+    expect((await lab.exec("node1", ask)).code).toBe(0);
+  });
+
+  it("loses frames, on the links that it is told to", async () => {
+    note();
+    await lab.lossPercent(100, ["node1"]);
+    expect(await lab.arping("node2", "172.20.0.11")).toEqual([]);
+    expect(await lab.arping("node2", "172.20.0.13")).toHaveLength(1);
+    await lab.lossPercent(100, ["node1", "node3"]);
+    await lab.restore("node1");
+    expect(await lab.arping("node2", "172.20.0.11")).toHaveLength(1);
+    expect(await lab.arping("node2", "172.20.0.13")).toEqual([]);
+    // Question and answer cross four links: of 24 a quarter arrives, and all or none once in the life of a machine.
+    await lab.lossPercent(30);
+    const answers = (await lab.arping("node2", "172.20.0.11", { count: 24 })).length;
+    expect(answers).toBeGreaterThan(0);
+    expect(answers).toBeLessThan(24);
+    await lab.lossPercent(0);
+    expect(await lab.arping("node2", "172.20.0.11", { count: 5 })).toHaveLength(5);
+  });
+
   it("loses a node to a power cut: silent, not Ready, and back with its pods", async () => {
     note();
     await lab.apply(web("web", "10.96.1.6", { replicas: 3 }));

@@ -55,6 +55,9 @@ export interface LabDriver {
   powerOff(node: string): Promise<void>;
   crashSpeaker(node: string): Promise<void>;
   stopSpeaker(node: string): Promise<void>;
+  pauseSpeaker(node: string, ms: number): Promise<void>;
+  dropApi(node: string): Promise<void>;
+  lossPercent(percent: number, hosts?: readonly string[]): Promise<void>;
   partition(nodes: readonly string[], from?: readonly string[]): Promise<void>;
   restore(node: string): Promise<void>;
   stopApiServer(): Promise<void>;
@@ -227,6 +230,18 @@ export class Lab implements LabDriver {
 
   stopSpeaker(node: string): Promise<void> {
     return this.#cluster.stopSpeaker(node);
+  }
+
+  pauseSpeaker(node: string, ms: number): Promise<void> {
+    return this.#cluster.pauseSpeaker(node, ms);
+  }
+
+  dropApi(node: string): Promise<void> {
+    return this.#cluster.dropApi(node);
+  }
+
+  lossPercent(percent: number, hosts?: readonly string[]): Promise<void> {
+    return this.#cluster.lossPercent(percent, hosts);
   }
 
   partition(nodes: readonly string[], from?: readonly string[]): Promise<void> {

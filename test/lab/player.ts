@@ -6,6 +6,7 @@ import { BACKEND_HOST, type Host, hostsOf } from "./hosts.ts";
 import { NodeKeeper } from "./node-keeper.ts";
 import { PodBackends } from "./pod-backends.ts";
 import { PodProgram } from "./pod-program.ts";
+import { mountVolumes, unmountVolumes } from "./pod-volumes.ts";
 import { type Node, type Pod, READY_ANNOTATION, chooseNode, componentOf, portsOf, programOf, requestedNode, runningStatus, statusSays } from "./pods.ts";
 import { pause } from "./poll.ts";
 import { ProcessTable } from "./processes.ts";
@@ -30,7 +31,7 @@ export type PlayerOrder =
 /** A stopped backend answers this much longer, while endpoints are taken out of use. */
 const DRAIN_MS = 1500;
 const DEFAULT_GRACE_SECONDS = 30;
-const RETRY_MS = 500;
+const RETRY_MS = 250;
 
 class Player {
   readonly #state: LabState;
@@ -172,7 +173,7 @@ class Player {
     if (pod.metadata.deletionTimestamp !== undefined) return this.#end(uid, pod, pod.spec.nodeName);
     const program = programOf(pod, this.#heraldFolder);
     if (program === undefined) await this.#serve(uid, pod, pod.spec.nodeName);
-    else this.#runProgram(uid, pod, keeper.host, program);
+    else if (!(await this.#runProgram(uid, pod, keeper.host, program))) return;
     await this.#report(uid, pod, keeper.host);
   }
 
@@ -202,14 +203,21 @@ class Player {
     await this.#backends.get(node)?.serve(uid, pod.metadata.name, portsOf(pod), pod.status?.podIP);
   }
 
-  #runProgram(uid: string, pod: Pod, host: Host, program: string): void {
+  /** False while the program may not start: one of its Secrets is not there yet. */
+  async #runProgram(uid: string, pod: Pod, host: Host, program: string): Promise<boolean> {
     let running = this.#programs.get(uid);
     if (!running) {
+      const volumes = await mountVolumes(this.#api, this.#folder.path, pod);
+      if (!volumes) {
+        setTimeout(() => this.#play(uid), RETRY_MS);
+        return false;
+      }
       const { kubeconfig } = this.#folder;
-      running = new PodProgram({ lab: this.#state.name, host, pod, program, kubeconfig, processes: this.#processes, changed: () => this.#play(uid) });
+      running = new PodProgram({ lab: this.#state.name, host, pod, program, kubeconfig, volumes, processes: this.#processes, changed: () => this.#play(uid) });
       this.#programs.set(uid, running);
     }
     if (!(componentOf(pod) === "speaker" && this.#heldSpeakers.has(host.name))) running.start();
+    return true;
   }
 
   async #report(uid: string, pod: Pod, host: Host): Promise<void> {
@@ -238,6 +246,7 @@ class Player {
     await this.#programs.get(uid)?.stop(graceMs);
     this.#programs.delete(uid);
     this.#powerCuts.delete(uid);
+    unmountVolumes(this.#folder.path, uid);
     for (const backends of this.#backends.values()) await backends.release(uid);
   }
 }

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { type Host, namespaceOf } from "./hosts.ts";
-import { HERALD_NAMESPACE, type Pod, componentOf } from "./pods.ts";
+import { HERALD_NAMESPACE, type Pod, type ProgramOverride, componentOf, overrideOf } from "./pods.ts";
 import { type ProcessRecord, type ProcessTable, endProcess, nsenterArgv, signalProcess } from "./processes.ts";
 import { NODE, programPath } from "./programs.ts";
 
@@ -24,6 +24,8 @@ export interface PodProgramOptions {
   readonly program: string;
   readonly kubeconfig: string;
   readonly processes: ProcessTable;
+  /** Folders that stand for the pod's volumes, by the path where the pod has them. */
+  readonly volumes: ReadonlyMap<string, string>;
   /** Called when readiness or the number of restarts changed. */
   readonly changed: () => void;
 }
@@ -32,6 +34,8 @@ export interface PodProgramOptions {
 export class PodProgram {
   readonly #options: PodProgramOptions;
   readonly #name: string;
+  readonly #override: ProgramOverride;
+  readonly #args: readonly string[];
   #record: ProcessRecord | undefined;
   #wanted = false;
   #backoffMs = FIRST_BACKOFF_MS;
@@ -44,6 +48,8 @@ export class PodProgram {
   constructor(options: PodProgramOptions) {
     this.#options = options;
     const component = componentOf(options.pod);
+    this.#override = overrideOf(options.pod, options.host.name);
+    this.#args = [...(options.pod.spec.containers[0]?.args ?? []), ...(this.#override.args ?? [])];
     this.#name = component ? `${component}-${options.host.name}` : options.pod.metadata.name;
   }
 
@@ -77,14 +83,13 @@ export class PodProgram {
 
   #launch(): void {
     const { lab, host, processes } = this.#options;
-    const container = this.#options.pod.spec.containers[0];
     this.#starts += 1;
     this.#startedAt = performance.now();
     try {
       const record: ProcessRecord = processes.start({
         name: this.#name,
         namespace: namespaceOf(lab, host.name),
-        argv: [NODE, this.#options.program, ...(container?.args ?? [])],
+        argv: [NODE, this.#options.program, ...this.#args],
         env: this.#environment(),
         onExit: () => this.#ended(record),
       });
@@ -136,8 +141,7 @@ export class PodProgram {
   }
 
   #healthPort(): number {
-    const args = this.#options.pod.spec.containers[0]?.args ?? [];
-    const value = /(?:^|\s)--?health-probe-port[=\s](\d+)/.exec(args.join(" "))?.[1];
+    const value = /(?:^|\s)--?health-probe-port[=\s](\d+)/.exec(this.#args.join(" "))?.[1];
     return value === undefined ? HEALTH_PORT : Number(value);
   }
 
@@ -161,9 +165,19 @@ export class PodProgram {
       METALLB_ML_SECRET_NAME: "memberlist",
     };
     for (const entry of pod.spec.containers[0]?.env ?? []) {
-      const value = entry.value ?? fields[entry.valueFrom?.fieldRef?.fieldPath ?? ""];
-      if (value !== undefined) environment[entry.name] = value;
+      const path = entry.valueFrom?.fieldRef?.fieldPath ?? "";
+      const label = /^metadata\.labels\['(.+)'\]$/.exec(path)?.[1];
+      const value = entry.value ?? (label === undefined ? fields[path] : pod.metadata.labels?.[label] ?? "");
+      if (value !== undefined) environment[entry.name] = this.#onThisMachine(value);
     }
-    return environment;
+    return { ...environment, ...this.#override.env };
+  }
+
+  /** A path in one of the pod's volumes as it is on this machine; anything else as it is. */
+  #onThisMachine(value: string): string {
+    for (const [mountPath, folder] of this.#options.volumes) {
+      if (value === mountPath || value.startsWith(`${mountPath}/`)) return folder + value.slice(mountPath.length);
+    }
+    return value;
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Node, type Pod, chooseNode, portsOf, programOf, statusSays } from "./pods.ts";
+import { type Node, OVERRIDES_ANNOTATION, type Pod, chooseNode, overrideOf, portsOf, programOf, statusSays } from "./pods.ts";
 
 function node(name: string, options: { ready?: boolean; unschedulable?: boolean; taint?: boolean } = {}): Node {
   return {
@@ -60,5 +60,14 @@ describe("what a pod is", () => {
     expect(statusSays(reported, { ...view, ready: false })).toBe(false);
     expect(statusSays(reported, { ...view, restarts: 1 })).toBe(false);
     expect(statusSays(pod("a", "x"), view)).toBe(false);
+  });
+});
+
+describe("what differs on a node", () => {
+  it("is what the annotation says for that node, and nothing elsewhere", () => {
+    const annotated: Pod = { metadata: { name: "p", annotations: { [OVERRIDES_ANNOTATION]: JSON.stringify({ node2: { args: ["--x"] } }) } }, spec: { containers: [{ name: "c" }] } };
+    expect(overrideOf(annotated, "node2")).toEqual({ args: ["--x"] });
+    expect(overrideOf(annotated, "node1")).toEqual({});
+    expect(overrideOf(pod("plain", "x"), "node2")).toEqual({});
   });
 });

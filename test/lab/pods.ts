@@ -15,6 +15,7 @@ export interface Pod extends ApiObject {
       };
     };
     readonly containers: readonly PodContainer[];
+    readonly volumes?: readonly { readonly name: string; readonly secret?: { readonly secretName: string; readonly optional?: boolean } }[];
     readonly terminationGracePeriodSeconds?: number;
   };
   readonly status?: {
@@ -38,6 +39,17 @@ export interface PodContainer {
     readonly valueFrom?: { readonly fieldRef?: { readonly fieldPath: string } };
   }[];
   readonly ports?: readonly { readonly containerPort: number; readonly protocol?: string }[];
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
+}
+
+/** What differs for a program on one node from what its pod says. */
+export interface ProgramOverride {
+  /** More arguments. */
+  readonly args?: readonly string[];
+  /** Environment above the pod's own. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Keys of its Secret volumes that have another text there. */
+  readonly secret?: Readonly<Record<string, string>>;
 }
 
 /** The parts of a Node that the lab plays by. */
@@ -50,6 +62,8 @@ export interface Node extends ApiObject {
 export const READY_ANNOTATION = "lab.herald/ready";
 /** Annotation of a pod: path of a JavaScript program that is run as this pod, on its node. */
 export const PROGRAM_ANNOTATION = "lab.herald/program";
+/** Annotation of a pod: JSON, a `ProgramOverride` by node name. */
+export const OVERRIDES_ANNOTATION = "lab.herald/overrides";
 export const HOSTNAME_LABEL = "kubernetes.io/hostname";
 export const COMPONENT_LABEL = "app.kubernetes.io/component";
 export const HERALD_NAMESPACE = "metallb-system";
@@ -67,6 +81,12 @@ export function componentOf(pod: Pod): "controller" | "speaker" | undefined {
 export function programOf(pod: Pod, heraldFolder: string): string | undefined {
   const component = componentOf(pod);
   return pod.metadata.annotations?.[PROGRAM_ANNOTATION] ?? (component && `${heraldFolder}/${component}.mjs`);
+}
+
+/** What differs for this pod's program on its node. */
+export function overrideOf(pod: Pod, node: string): ProgramOverride {
+  const overrides = JSON.parse(pod.metadata.annotations?.[OVERRIDES_ANNOTATION] ?? "{}") as Readonly<Record<string, ProgramOverride>>;
+  return overrides[node] ?? {};
 }
 
 /** Every port of the pod's containers, SCTP left out. */
