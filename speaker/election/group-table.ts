@@ -1,0 +1,181 @@
+/**
+ * The table's rows by group (addresses that move together), with what this node can announce of them and what it does.
+ * Ranks are computed once per list of candidates: those who are out for now are skipped, which leaves the order of the
+ * others as it is.
+ */
+import type { Instant } from "../machine.ts";
+import type { AddressRow, Candidate, InterfaceFact } from "../packet-protocol.ts";
+import { Moves } from "./moves.ts";
+import { rank } from "./rank.ts";
+
+/** One address, and this node's part in it. */
+export interface Held {
+  row: AddressRow;
+  group: Group;
+  /** The wanted interfaces that are usable here. */
+  usable: readonly InterfaceFact[];
+  /** `owned`: announced; `handingOver`: still answered for; `blocked`: it would be announced, but for an interface. */
+  phase: "idle" | "owned" | "handingOver" | "blocked";
+  /** Interfaces it was last said to be announced on. */
+  announced: readonly InterfaceFact[];
+  /** Wanted interfaces that it was last said to be blocked for. */
+  blockedFor: AddressRow["interfaces"] | undefined;
+  /** The worse claim by another that was answered last. */
+  contested: string;
+}
+
+/** Addresses that move together, and what is going on with them. */
+export class Group {
+  readonly name: string;
+  readonly held = new Map<string, Held>();
+  candidates: readonly Candidate[] = [];
+  /** All candidates in order of rank. */
+  order: readonly string[] = [];
+  scores: ReadonlyMap<string, number> = new Map();
+  isCandidate = false;
+  /** Addresses that this node announces or still answers for. */
+  holds = 0;
+  owner: string | undefined;
+  /** Who had it before it had no owner. */
+  lostOwner: string | undefined;
+  /** Since when it has been free to take, as this node sees it. */
+  freeSince: Instant | undefined;
+  /** The release that was seen last, and when first. */
+  release: { readonly key: string; readonly at: Instant } | undefined;
+  /** This node is giving it to another. */
+  handover: { to: string } | undefined;
+  /** Since when this node has held it without being a fit owner. */
+  unfitSince: Instant | undefined;
+  /** Since when its owner could be displaced. */
+  displaceSince: Instant | undefined;
+  /** Since when another has had a part of it that should come here. */
+  mergeSince: Instant | undefined;
+  isWaitingToHear = false;
+  readonly moves = new Moves();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+export class GroupTable {
+  readonly #node: string;
+  readonly #groups = new Map<string, Group>();
+  readonly #held = new Map<string, Held>();
+  #usable: readonly InterfaceFact[] = [];
+  #candidateGroups = 0;
+
+  /** @param node this node's name. */
+  constructor(node: string) {
+    this.#node = node;
+  }
+
+  /** Groups in which this node is a candidate. */
+  get candidateGroups(): number {
+    return this.#candidateGroups;
+  }
+
+  get(address: string): Held | undefined {
+    return this.#held.get(address);
+  }
+
+  group(name: string): Group | undefined {
+    return this.#groups.get(name);
+  }
+
+  groups(): IterableIterator<Group> {
+    return this.#groups.values();
+  }
+
+  addresses(): IterableIterator<Held> {
+    return this.#held.values();
+  }
+
+  /** Takes a row in. Returns the groups that are to be looked at. */
+  upsert(row: AddressRow): Group[] {
+    const before = this.#held.get(row.address);
+    const group = this.#groups.get(row.group) ?? new Group(row.group);
+    this.#groups.set(row.group, group);
+    if (before === undefined) {
+      const held: Held = { row, group, usable: this.#usableFor(row), phase: "idle", announced: [], blockedFor: undefined, contested: "" };
+      this.#held.set(row.address, held);
+      group.held.set(row.address, held);
+      return [group];
+    }
+    const left = before.group;
+    before.row = row;
+    before.usable = this.#usableFor(row);
+    if (left === group) return [group];
+    this.#leave(before);
+    before.group = group;
+    group.held.set(row.address, before);
+    if (isHeld(before)) group.holds += 1;
+    return [left, group];
+  }
+
+  /** Returns what was known of the address; its group is to be looked at. */
+  remove(address: string): Held | undefined {
+    const held = this.#held.get(address);
+    if (held === undefined) return undefined;
+    this.#held.delete(address);
+    this.#leave(held);
+    return held;
+  }
+
+  /** Takes the interfaces in. Returns whether one that is usable came, went or changed. */
+  setInterfaces(interfaces: readonly InterfaceFact[]): boolean {
+    const usable = interfaces.filter((candidate) => candidate.usable);
+    if (sameInterfaces(usable, this.#usable)) return false;
+    this.#usable = usable;
+    for (const held of this.#held.values()) held.usable = this.#usableFor(held.row);
+    return true;
+  }
+
+  /** Whether one of these interfaces is still usable, wanted or not. */
+  isUp(interfaces: readonly InterfaceFact[]): boolean {
+    return interfaces.some(({ index }) => this.#usable.some((fact) => fact.index === index));
+  }
+
+  /** Brings rank and candidates of the group up to date with its rows. An empty group is forgotten. */
+  refresh(group: Group): void {
+    const first = [...group.held.values()].at(0);
+    const candidates = first?.row.candidates ?? [];
+    if (first === undefined) this.#groups.delete(group.name);
+    if (sameCandidates(candidates, group.candidates)) return;
+    const wasCandidate = group.isCandidate;
+    group.candidates = candidates;
+    group.order = rank(group.name, candidates);
+    group.scores = highestScores(candidates);
+    group.isCandidate = group.scores.has(this.#node);
+    this.#candidateGroups += Number(group.isCandidate) - Number(wasCandidate);
+  }
+
+  #leave(held: Held): void {
+    held.group.held.delete(held.row.address);
+    if (isHeld(held)) held.group.holds -= 1;
+  }
+
+  #usableFor({ interfaces }: AddressRow): readonly InterfaceFact[] {
+    return interfaces === "all" ? this.#usable : this.#usable.filter(({ name }) => interfaces.includes(name));
+  }
+}
+
+/** Whether this node announces the address or still answers for it. */
+export function isHeld({ phase }: Held): boolean {
+  return phase === "owned" || phase === "handingOver";
+}
+
+export function sameInterfaces(a: readonly InterfaceFact[], b: readonly InterfaceFact[]): boolean {
+  if (a === b) return true;
+  return a.length === b.length && a.every((fact, index) => fact.index === b[index]?.index && fact.mac === b[index]?.mac && fact.name === b[index]?.name);
+}
+
+function sameCandidates(a: readonly Candidate[], b: readonly Candidate[]): boolean {
+  return a === b || (a.length === b.length && a.every(({ node, score }, index) => node === b[index]?.node && score === b[index]?.score));
+}
+
+function highestScores(candidates: readonly Candidate[]): ReadonlyMap<string, number> {
+  const scores = new Map<string, number>();
+  for (const { node, score } of candidates) scores.set(node, Math.max(score, scores.get(node) ?? score));
+  return scores;
+}

@@ -1,0 +1,71 @@
+/**
+ * A node that hears nothing takes nothing: when frames came in on each interface, and which groups wait for one. While
+ * something waits, the segment is asked again and again, so that whoever is there answers.
+ */
+import type { Instant } from "../machine.ts";
+import type { InterfaceFact } from "../packet-protocol.ts";
+import type { Deadlines } from "./deadlines.ts";
+import type { Group } from "./group-table.ts";
+
+/** A frame older than this proves nothing. */
+export const HEARD_WITHIN_MS = 3000;
+/** Between two questions to a segment. */
+export const ASK_INTERVAL_MS = 50;
+
+export class Hearing {
+  readonly #deadlines: Deadlines;
+  readonly #ask: (interfaceIndex: number) => void;
+  readonly #lastFrame = new Map<number, Instant>();
+  /** Groups by the interface that they wait for. */
+  readonly #waiting = new Map<number, Set<Group>>();
+
+  /** @param deadlines gets "ask", upon which `askAgain` is to be called. */
+  constructor(deadlines: Deadlines, ask: (interfaceIndex: number) => void) {
+    this.#deadlines = deadlines;
+    this.#ask = ask;
+  }
+
+  /** A frame came in. Returns the groups that waited for it. */
+  frame(interfaceIndex: number, now: Instant): Group[] {
+    this.#lastFrame.set(interfaceIndex, now);
+    const groups = [...(this.#waiting.get(interfaceIndex) ?? [])];
+    for (const group of groups) this.stop(group);
+    return groups;
+  }
+
+  /** Whether a frame came in on one of these since then, and lately. */
+  heard(interfaces: readonly InterfaceFact[], since: Instant, now: Instant): boolean {
+    const from = Math.max(since, now - HEARD_WITHIN_MS);
+    return interfaces.some(({ index }) => (this.#lastFrame.get(index) ?? -Infinity) >= from);
+  }
+
+  /** The group waits for a frame on one of these. Asks those that are not being asked already. */
+  wait(group: Group, interfaces: readonly InterfaceFact[], now: Instant): void {
+    group.isWaitingToHear = true;
+    for (const { index } of interfaces) {
+      const groups = this.#waiting.get(index);
+      if (groups !== undefined) {
+        groups.add(group);
+        continue;
+      }
+      this.#waiting.set(index, new Set([group]));
+      this.#ask(index);
+    }
+    this.#deadlines.setEarlier("ask", now + ASK_INTERVAL_MS);
+  }
+
+  stop(group: Group): void {
+    if (!group.isWaitingToHear) return;
+    group.isWaitingToHear = false;
+    for (const [index, groups] of this.#waiting) {
+      groups.delete(group);
+      if (groups.size === 0) this.#waiting.delete(index);
+    }
+  }
+
+  /** The deadline "ask" is due. */
+  askAgain(now: Instant): void {
+    for (const index of this.#waiting.keys()) this.#ask(index);
+    if (this.#waiting.size > 0) this.#deadlines.set("ask", now + ASK_INTERVAL_MS);
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * A copy of another node's list of claims, brought up to date by what its owner sends: whole lists and steps. The hash is
+ * computed here and not believed, so that a copy that went wrong shows.
+ */
+import { entryHash, factsHash, isHolding, MAX_ENTRIES_PER_OWNER, sameEntry, xor48 } from "./claim-list.ts";
+import type { ClaimEntry, ClaimsUpdate, NodeFacts } from "./claims-protocol.ts";
+
+interface Kept {
+  readonly entry: ClaimEntry;
+  readonly hash: number;
+  /** Its term is too far ahead to be heeded; it is kept, for the hash covers it. */
+  readonly refused: boolean;
+}
+
+/** What an update did. */
+export interface ListChange {
+  /** Addresses whose entry is another now. */
+  readonly changed: readonly string[];
+  /** Entries not heeded since their term is more than a day ahead. */
+  readonly refused: number;
+  /** Entries left out for want of room. */
+  readonly cut: number;
+}
+
+export class ListCopy {
+  readonly owner: string;
+  readonly boot: number;
+  #facts: NodeFacts;
+  #version: number;
+  #hash: number;
+  readonly #entries = new Map<string, Kept>();
+
+  /** Starts empty; `replace` or `step` fill it. */
+  constructor({ owner, boot, facts }: { owner: string; boot: number; facts: NodeFacts }) {
+    this.owner = owner;
+    this.boot = boot;
+    this.#facts = facts;
+    this.#version = 0;
+    this.#hash = factsHash(facts);
+  }
+
+  get facts(): NodeFacts {
+    return this.#facts;
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  get hash(): number {
+    return this.#hash;
+  }
+
+  /** The entry that is to be heeded. */
+  get(address: string): ClaimEntry | undefined {
+    const kept = this.#entries.get(address);
+    return kept === undefined || kept.refused ? undefined : kept.entry;
+  }
+
+  has(address: string): boolean {
+    return this.#entries.has(address);
+  }
+
+  addresses(): IterableIterator<string> {
+    return this.#entries.keys();
+  }
+
+  /** The entries by which the owner says that it announces an address. */
+  *holding(): Generator<ClaimEntry> {
+    for (const { entry, refused } of this.#entries.values()) if (!refused && isHolding(entry)) yield entry;
+  }
+
+  /** The whole list, to be passed on. */
+  toUpdate(): ClaimsUpdate {
+    const { owner, boot } = this;
+    return { owner, boot, facts: this.#facts, base: undefined, version: this.#version, hash: this.#hash, entries: [...this.#entries.values()].map(({ entry }) => entry), removed: [] };
+  }
+
+  /** Becomes what the whole list says. Terms above `maxTerm` are not heeded. */
+  replace(update: ClaimsUpdate, maxTerm: number): ListChange {
+    const named = new Set<string>();
+    for (const { address } of update.entries) named.add(address);
+    const removed = [...this.#entries.keys()].filter((address) => !named.has(address));
+    return this.#apply(update, update.entries, removed, maxTerm);
+  }
+
+  /** Applies a step on top of the version that is here. */
+  step(update: ClaimsUpdate, maxTerm: number): ListChange {
+    return this.#apply(update, update.entries, update.removed, maxTerm);
+  }
+
+  #apply(update: ClaimsUpdate, entries: readonly ClaimEntry[], removed: readonly string[], maxTerm: number): ListChange {
+    const changed: string[] = [];
+    let refused = 0;
+    let cut = 0;
+    for (const address of removed) {
+      const before = this.#entries.get(address);
+      if (before === undefined) continue;
+      this.#hash = xor48(this.#hash, before.hash);
+      this.#entries.delete(address);
+      changed.push(address);
+    }
+    for (const entry of entries) {
+      const before = this.#entries.get(entry.address);
+      if (before !== undefined && sameEntry(before.entry, entry)) continue;
+      if (before === undefined && this.#entries.size >= MAX_ENTRIES_PER_OWNER) {
+        cut += 1;
+        continue;
+      }
+      const kept: Kept = { entry, hash: entryHash(entry), refused: entry.term > maxTerm };
+      if (kept.refused) refused += 1;
+      this.#hash = xor48(xor48(this.#hash, before?.hash ?? 0), kept.hash);
+      this.#entries.set(entry.address, kept);
+      changed.push(entry.address);
+    }
+    this.#hash = xor48(xor48(this.#hash, factsHash(this.#facts)), factsHash(update.facts));
+    this.#facts = update.facts;
+    this.#version = update.version;
+    return { changed, refused, cut };
+  }
+}
