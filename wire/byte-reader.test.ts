@@ -15,6 +15,13 @@ describe("byte reader", () => {
     expect(new ByteReader(bytes, { clause, order: "little" }).u16()).toBe(0x0201);
   });
 
+  test("bytes are copied, of a Buffer too", () => {
+    const buffer = Buffer.from([1, 2, 3]);
+    const copy = new ByteReader(buffer, { clause }).bytes(2);
+    buffer[0] = 9;
+    expect(copy).toEqual(Uint8Array.of(1, 2));
+  });
+
   test("a read past the end names offset and clause, and moves nothing", () => {
     const reader = new ByteReader(Uint8Array.of(1, 2, 3), { clause: "RFC 826" });
     reader.u16();
