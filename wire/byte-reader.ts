@@ -65,8 +65,8 @@ export class ByteReader {
   /** A copy of the next `length` bytes: receive buffers are reused. @throws DecodeError when fewer are left. */
   bytes(length: number): Uint8Array {
     const start = this.#take(length);
-    // The method of Uint8Array, since a Buffer's own slice is a view.
-    return Uint8Array.prototype.slice.call(this.#bytes, start, start + length);
+    // Not slice(): a Buffer's is a view.
+    return new Uint8Array(this.#bytes.subarray(start, start + length));
   }
 
   /** Passes over `length` bytes. @throws DecodeError when fewer are left. */
