@@ -36,7 +36,7 @@ import { Holder } from "./holder.ts";
 import { Outbox } from "./outbox.ts";
 import { PeerLists } from "./peer-lists.ts";
 import { Restart, RESUME_WITHIN_MS } from "./restart.ts";
-import { Standing, UPGRADE_AFTER_MS } from "./standing.ts";
+import { Standing } from "./standing.ts";
 import { TermMemory } from "./term-memory.ts";
 
 /** A sleep longer than this makes takings in flight wait anew. */
@@ -85,6 +85,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   #membersChanged = false;
   #digestIsNews = false;
   #isReleased = false;
+  #majoritySince: Instant | undefined;
   #now: Instant = 0;
   #outputs: ClaimsOutput[] = [];
 
@@ -176,6 +177,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
         return false;
       case "suspected":
         this.#peers.suspected(input.node, input.since);
+        this.#standing.count(now);
         return false;
       case "frame":
         for (const group of this.#hearing.frame(input.interfaceIndex, now)) this.#touched.add(group);
@@ -302,6 +304,9 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
       case "speak":
         this.#speak(now);
         return;
+      case "upgrade":
+        this.#holder.upgrade(now);
+        return;
       case "resume":
         this.#restart.forget();
         return;
@@ -323,7 +328,10 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     }
     for (const group of this.#touched) this.#keeper.look(group, now);
     this.#touched.clear();
-    this.#upgrade(now);
+    // The majority came or went: what waits for it has another deadline.
+    if (this.#majoritySince === this.#standing.majoritySince) return;
+    this.#majoritySince = this.#standing.majoritySince;
+    this.#holder.upgrade(now);
   }
 
   #judgeSettled(now: Instant): void {
@@ -345,13 +353,6 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
       if (wellSince === undefined || now >= wellSince + WELL_FOR_MS) this.#deadlines.clear(`well ${node}`);
       else this.#deadlines.set(`well ${node}`, wellSince + WELL_FOR_MS);
     }
-  }
-
-  #upgrade(now: Instant): void {
-    const since = this.#standing.majoritySince;
-    if (this.#holder.provisional.size === 0 || since === undefined) this.#deadlines.clear("upgrade");
-    else if (now >= since + UPGRADE_AFTER_MS) this.#holder.upgrade();
-    else this.#deadlines.set("upgrade", since + UPGRADE_AFTER_MS);
   }
 
   /** Makes versions of what changed and sends what may be sent now. */

@@ -112,6 +112,7 @@ export class FakeMembers {
   /** The node is gone, and after `detectionMs` all others know. */
   kill(name: string, detectionMs = 200): void {
     this.node(name).isUp = false;
+    this.#suspect(this.nodes, [name], detectionMs);
     this.#at(detectionMs, () => {
       for (const other of this.nodes) if (other.name !== name) this.setState(other.name, name, "dead");
     });
@@ -135,6 +136,9 @@ export class FakeMembers {
   /** Nothing passes between the two sides, and after `detectionMs` each thinks the other dead. */
   split(one: readonly string[], other: readonly string[], detectionMs = 200): void {
     for (const a of one) for (const b of other) this.#cut.add(`${a} ${b}`).add(`${b} ${a}`);
+    const [these, those] = [one, other].map((names) => names.map((name) => this.node(name)));
+    this.#suspect(these ?? [], other, detectionMs);
+    this.#suspect(those ?? [], one, detectionMs);
     this.#at(detectionMs, () => this.#both(one, other, "dead"));
   }
 
@@ -210,6 +214,14 @@ export class FakeMembers {
         return;
       default:
     }
+  }
+
+  /** They miss beats of these before they declare them dead. */
+  #suspect(observers: readonly FakeNode[], names: readonly string[], detectionMs: number): void {
+    const since = this.now;
+    this.#at(detectionMs / 2, () => {
+      for (const { name } of observers) for (const node of names) if (node !== name) this.give(name, { kind: "suspected", node, since });
+    });
   }
 
   #beat(node: FakeNode): void {

@@ -15,6 +15,10 @@ import type { PeerLists } from "./peer-lists.ts";
 import type { Standing } from "./standing.ts";
 import type { TermMemory } from "./term-memory.ts";
 
+/** A takeover is witnessed when a majority was heard for so long after it: all that a cut takes away has been missed by then. */
+export const WITNESS_AFTER_MS = 300;
+/** A claim made without a majority is witnessed when one has been heard for so long. */
+export const UPGRADE_AFTER_MS = 1000;
 /** How long a record of what was released is kept. */
 export const RELEASED_KEPT_MS = 60_000;
 
@@ -37,8 +41,8 @@ export class Holder {
   readonly #parts: HolderParts;
   /** Groups of which this node announces something, or still answers for. */
   readonly groups = new Set<Group>();
-  /** Addresses claimed without a majority. */
-  readonly provisional = new Set<string>();
+  /** Addresses claimed without a witness so far, and when. */
+  readonly #provisional = new Map<string, Instant>();
 
   constructor(parts: HolderParts) {
     this.#parts = parts;
@@ -57,9 +61,13 @@ export class Holder {
     const highest = Math.max(terms.get(address), peers.highestTerm(address), own.get(address)?.term ?? 0);
     const term = Math.max(highest + 1, Math.floor(wallMs(now)));
     terms.raise(address, term, now);
-    own.set({ address, state: "claim", term, witnessed: standing.isWitnessed, successor: "" });
+    // Who was cut off loses its peers one by one: what it takes from the first of them must not count as a majority's.
+    const witnessed = standing.isWitnessed && (reason !== "OwnerDead" || standing.isAlone);
+    own.set({ address, state: "claim", term, witnessed, successor: "" });
     deadlines.clear(`released ${address}`);
-    if (!standing.isWitnessed) this.provisional.add(address);
+    this.#provisional.delete(address);
+    if (!witnessed) this.#provisional.set(address, now);
+    if (!witnessed && standing.isWitnessed) deadlines.setEarlier("upgrade", now + WITNESS_AFTER_MS);
     if (!isHeld(held)) held.group.holds += 1;
     this.groups.add(held.group);
     held.phase = "owned";
@@ -74,7 +82,7 @@ export class Holder {
     const { own, emit, deadlines } = this.#parts;
     const { address } = held.row;
     const entry = own.get(address);
-    this.provisional.delete(address);
+    this.#provisional.delete(address);
     held.group.holds -= 1;
     if (held.group.holds === 0) this.groups.delete(held.group);
     held.phase = "idle";
@@ -130,13 +138,24 @@ export class Holder {
     if (this.#parts.own.get(address)?.state === "released") this.#parts.own.remove(address);
   }
 
-  /** The majority was there long enough, and nobody else had a better claim: what was provisional is so no longer. */
-  upgrade(): void {
-    for (const address of this.provisional) {
-      const entry = this.#parts.own.get(address);
-      if (entry !== undefined && isHolding(entry)) this.#parts.own.set({ ...entry, witnessed: true });
+  /**
+   * The deadline "upgrade" is due, or the majority changed: what is provisional is so no longer when a majority has been
+   * heard for long enough, and nobody had a better claim.
+   */
+  upgrade(now: Instant): void {
+    const { own, standing, deadlines } = this.#parts;
+    const { majoritySince } = standing;
+    if (majoritySince === undefined) return;
+    for (const [address, claimedAt] of this.#provisional) {
+      const due = majoritySince <= claimedAt ? claimedAt + WITNESS_AFTER_MS : majoritySince + UPGRADE_AFTER_MS;
+      if (now < due) {
+        deadlines.setEarlier("upgrade", due);
+        continue;
+      }
+      this.#provisional.delete(address);
+      const entry = own.get(address);
+      if (entry !== undefined && isHolding(entry)) own.set({ ...entry, witnessed: true });
     }
-    this.provisional.clear();
   }
 
   /** The interfaces on which these addresses could be announced. */

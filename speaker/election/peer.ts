@@ -60,6 +60,11 @@ export class Peer {
     return this.state === "alive" || this.state === "suspect";
   }
 
+  /** Alive, and it has not missed a beat. */
+  get isHeard(): boolean {
+    return this.state === "alive" && this.suspectedSince === undefined;
+  }
+
   /** Its list is known, of its newest start, and it says that it is ready. */
   get isReady(): boolean {
     return this.list !== undefined && this.confirmed && this.list.boot === this.newestBoot && this.list.facts.ready;

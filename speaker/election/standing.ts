@@ -9,8 +9,6 @@ import type { Peer } from "./peer.ts";
 export const VIEW_UNCHANGED_MS = 300;
 /** A node that has been ready for so long waits for nobody. */
 export const SETTLED_AT_LAST_MS = 3000;
-/** A majority must have been heard for so long before a provisional claim becomes a witnessed one. */
-export const UPGRADE_AFTER_MS = 1000;
 
 export class Standing {
   readonly #node: string;
@@ -66,13 +64,13 @@ export class Standing {
 
   setGateway(heard: boolean, now: Instant): void {
     this.#gatewayHeard = heard;
-    this.#count(now);
+    this.count(now);
   }
 
   /** A member came, went or changed its state. */
   viewChanged(now: Instant): void {
     this.#viewChangedAt = now;
-    this.#count(now);
+    this.count(now);
   }
 
   /**
@@ -105,10 +103,10 @@ export class Standing {
     return peer !== undefined && peer.state === "alive" && peer.isReady;
   }
 
-  /** Of two, the side that still hears the gateway is the majority. */
-  #count(now: Instant): void {
+  /** Counts who is heard: alive, and without a missed beat. Of two, the side that still hears the gateway is the majority. */
+  count(now: Instant): void {
     const known = this.#known ?? [this.#node];
-    const heard = known.filter((node) => node === this.#node || this.#peer(node)?.state === "alive").length;
+    const heard = known.filter((node) => node === this.#node || this.#peer(node)?.isHeard === true).length;
     const isMajority = heard > known.length / 2 || (known.length === 2 && this.#gatewayHeard);
     if (!isMajority) this.#majoritySince = undefined;
     else this.#majoritySince ??= now;
