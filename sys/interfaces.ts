@@ -134,6 +134,10 @@ class RouteMonitor implements InterfaceMonitor {
         // A device made again may get the same index, and a socket of the old one is none of the new one's.
         this.#wentDown = true;
         return true;
+      case "address":
+      case "addressRemoved":
+        // Not of the group that this socket listens to.
+        return false;
       case "done":
         return this.#endDump();
       case "overrun":

@@ -5,7 +5,7 @@ import { ByteReader } from "../wire/byte-reader.ts";
 import type { ByteOrder } from "../wire/byte-reader.ts";
 import { ByteWriter } from "../wire/byte-writer.ts";
 import { DecodeError } from "../wire/decode-error.ts";
-import { decodeNetlinkMessages, encodeLinkDumpRequest } from "./netlink-message.ts";
+import { decodeNetlinkMessages, encodeAddressDumpRequest, encodeLinkDumpRequest } from "./netlink-message.ts";
 
 interface Attribute {
   readonly type: number;
@@ -73,6 +73,33 @@ describe.each<ByteOrder>(["little", "big"])("netlink messages, %s-endian", (orde
     ]);
   });
 
+  test("addresses come and go; a link's other end, and IPv6, are none of ours", () => {
+    const address = (options: { family: number; prefixLength: number; index: number; attributes: readonly Attribute[] }): Uint8Array => {
+      const writer = new ByteWriter(4096, order);
+      writer.u8(options.family).u8(options.prefixLength).u16(0).u32(options.index);
+      for (const { type, value } of options.attributes) writer.u16(4 + value.length).u16(type).bytes(value).align(4);
+      return writer.finish();
+    };
+    const own = { type: 2, value: Uint8Array.of(10, 9, 0, 2) };
+    const other = { type: 1, value: Uint8Array.of(10, 9, 0, 9) };
+    const parts = [
+      message(20, address({ family: 2, prefixLength: 24, index: 3, attributes: [other, own] }), order),
+      message(20, address({ family: 10, prefixLength: 64, index: 3, attributes: [{ type: 1, value: new Uint8Array(16) }] }), order),
+      message(20, address({ family: 2, prefixLength: 24, index: 3, attributes: [other] }), order),
+      message(21, address({ family: 2, prefixLength: 32, index: 4, attributes: [own] }), order),
+    ];
+    expect(decodeNetlinkMessages(Uint8Array.from(parts.flatMap((part) => [...part])), order)).toEqual([
+      { kind: "address", address: { interfaceIndex: 3, address: "10.9.0.2", prefixLength: 24 } },
+      { kind: "addressRemoved", address: { interfaceIndex: 4, address: "10.9.0.2", prefixLength: 32 } },
+    ]);
+    expect(() => decodeNetlinkMessages(message(20, address({ family: 2, prefixLength: 33, index: 3, attributes: [own] }), order), order)).toThrow(DecodeError);
+  });
+
+  test("the request for all IPv4 addresses is a dump of RTM_GETADDR", () => {
+    const reader = new ByteReader(encodeAddressDumpRequest(7, order), { clause: "test", order });
+    expect([reader.u32(), reader.u16(), reader.u16(), reader.u32(), reader.u32(), reader.u8(), reader.remaining]).toEqual([24, 22, 0x301, 7, 0, 2, 7]);
+  });
+
   test("the request for all links is a dump of RTM_GETLINK", () => {
     const reader = new ByteReader(encodeLinkDumpRequest(7, order), { clause: "test", order });
     expect([reader.u32(), reader.u16(), reader.u16(), reader.u32(), reader.u32(), reader.remaining]).toEqual([32, 18, 0x301, 7, 0, 16]);
@@ -95,7 +122,7 @@ describe.each<ByteOrder>(["little", "big"])("netlink messages, %s-endian", (orde
   });
 
   test("any bytes are messages or a DecodeError, and end", () => {
-    const wild = fc.array(fc.tuple(fc.constantFrom(2, 3, 16, 17, 24), fc.uint8Array({ maxLength: 60 }))).map((parts) => Uint8Array.from(parts.flatMap(([type, body]) => [...message(type, body, order)])));
+    const wild = fc.array(fc.tuple(fc.constantFrom(2, 3, 16, 17, 20, 21, 24), fc.uint8Array({ maxLength: 60 }))).map((parts) => Uint8Array.from(parts.flatMap(([type, body]) => [...message(type, body, order)])));
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), wild), (bytes) => {
         try {

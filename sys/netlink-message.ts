@@ -1,5 +1,6 @@
 /**
- * The part of rtnetlink that tells of interfaces: the request for all links, and what the kernel answers and announces.
+ * The part of rtnetlink that tells of interfaces: the requests for all links and all IPv4 addresses, and what the kernel
+ * answers and announces.
  * Host byte order throughout, as <linux/netlink.h> and <linux/rtnetlink.h> lay it out (rtnetlink(7)); sans-IO.
  * Unknown messages and attributes are passed over: newer kernels add them freely.
  */
@@ -7,6 +8,7 @@
 import { ByteReader } from "../wire/byte-reader.ts";
 import type { ByteOrder } from "../wire/byte-reader.ts";
 import { ByteWriter } from "../wire/byte-writer.ts";
+import { formatIpAddress, ipAddressFromBytes } from "../wire/ip-address.ts";
 import { MAC_LENGTH, macAddressFromBytes } from "../wire/mac-address.ts";
 import type { MacAddress } from "../wire/mac-address.ts";
 
@@ -14,6 +16,8 @@ import type { MacAddress } from "../wire/mac-address.ts";
 const HEADER_LENGTH = 16;
 /** Bytes of `struct ifinfomsg`. */
 const LINK_HEADER_LENGTH = 16;
+/** Bytes of `struct ifaddrmsg`. */
+const ADDRESS_HEADER_LENGTH = 8;
 const ATTRIBUTE_HEADER_LENGTH = 4;
 const ALIGNMENT = 4;
 
@@ -23,6 +27,9 @@ const NLMSG_OVERRUN = 4;
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
+const RTM_NEWADDR = 20;
+const RTM_DELADDR = 21;
+const RTM_GETADDR = 22;
 const NLM_F_REQUEST = 0x001;
 const NLM_F_DUMP = 0x300;
 /** Set by the kernel in a dump's messages after the list changed under it. */
@@ -31,6 +38,8 @@ const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MASTER = 10;
 const IFLA_WIRELESS = 11;
+const IFA_LOCAL = 2;
+const AF_INET = 2;
 const AF_BRIDGE = 7;
 
 const IFF_UP = 0x1;
@@ -40,6 +49,8 @@ const IFF_LOWER_UP = 0x10000;
 
 /** Multicast group of link changes: RTMGRP_LINK. */
 export const LINK_GROUP = 1;
+/** Multicast group of changes of IPv4 addresses: RTMGRP_IPV4_IFADDR. */
+export const IPV4_ADDRESS_GROUP = 0x10;
 
 /** An interface as the kernel tells of it. */
 export interface Link {
@@ -57,9 +68,17 @@ export interface Link {
   readonly mac?: MacAddress;
 }
 
+/** An IPv4 address of an interface. `address` is canonical text. */
+export interface InterfaceAddress {
+  readonly interfaceIndex: number;
+  readonly address: string;
+  readonly prefixLength: number;
+}
+
 export type NetlinkMessage =
   | { readonly kind: "link"; readonly link: Link }
   | { readonly kind: "linkRemoved"; readonly index: number }
+  | { readonly kind: "address" | "addressRemoved"; readonly address: InterfaceAddress }
   /** End of a dump. */
   | { readonly kind: "done" }
   /** An answer to a request of ours; errno is 0 for an acknowledgement. */
@@ -73,6 +92,13 @@ export function encodeLinkDumpRequest(sequence: number, order: ByteOrder): Uint8
   writer.u32(HEADER_LENGTH + LINK_HEADER_LENGTH).u16(RTM_GETLINK).u16(NLM_F_REQUEST | NLM_F_DUMP).u32(sequence).u32(0);
   writer.u8(0).u8(0).u16(0).u32(0).u32(0).u32(0);
   return writer.finish();
+}
+
+/** Asks for all IPv4 addresses. Shape: 24 bytes. */
+export function encodeAddressDumpRequest(sequence: number, order: ByteOrder): Uint8Array {
+  const writer = new ByteWriter(HEADER_LENGTH + ADDRESS_HEADER_LENGTH, order);
+  writer.u32(HEADER_LENGTH + ADDRESS_HEADER_LENGTH).u16(RTM_GETADDR).u16(NLM_F_REQUEST | NLM_F_DUMP).u32(sequence).u32(0);
+  return writer.u8(AF_INET).u8(0).u16(0).u32(0).finish();
 }
 
 /**
@@ -109,6 +135,9 @@ function decodeBody(type: number, body: ByteReader): NetlinkMessage | undefined 
     case RTM_NEWLINK:
     case RTM_DELLINK:
       return decodeLink(type, body);
+    case RTM_NEWADDR:
+    case RTM_DELADDR:
+      return decodeAddress(type, body);
     default:
       return undefined;
   }
@@ -142,6 +171,22 @@ function decodeLink(type: number, body: ByteReader): NetlinkMessage | undefined 
   };
 }
 
+function decodeAddress(type: number, body: ByteReader): NetlinkMessage | undefined {
+  const family = body.u8();
+  const prefixLength = body.u8();
+  body.skip(2);
+  const interfaceIndex = body.u32();
+  if (family !== AF_INET) return undefined;
+  let address: string | undefined;
+  forEachAttribute(body, (attribute, value) => {
+    // IFA_ADDRESS is the other end's where a link has only two; this one is always our own.
+    if (attribute === IFA_LOCAL && value.remaining === 4) address = formatIpAddress(ipAddressFromBytes(value.bytes(4)));
+  });
+  if (prefixLength > 32) throw body.error(`prefix of ${prefixLength} bits`, "rtnetlink(7)");
+  if (address === undefined) return undefined;
+  return { kind: type === RTM_NEWADDR ? "address" : "addressRemoved", address: { interfaceIndex, address, prefixLength } };
+}
+
 interface LinkAttributes {
   name?: string;
   mac?: MacAddress;
@@ -151,11 +196,7 @@ interface LinkAttributes {
 
 function decodeAttributes(body: ByteReader): LinkAttributes {
   const found: LinkAttributes = {};
-  while (body.remaining >= ATTRIBUTE_HEADER_LENGTH) {
-    const length = body.u16();
-    if (length < ATTRIBUTE_HEADER_LENGTH) throw body.error(`attribute of ${length} bytes is shorter than its header`, "rtnetlink(7)");
-    const type = body.u16();
-    const value = body.within(length - ATTRIBUTE_HEADER_LENGTH);
+  forEachAttribute(body, (type, value) => {
     if (type === IFLA_IFNAME) {
       const name = new TextDecoder().decode(value.bytes(value.remaining));
       found.name = name.replace(/\0.*$/s, "");
@@ -166,9 +207,18 @@ function decodeAttributes(body: ByteReader): LinkAttributes {
     } else if (type === IFLA_WIRELESS) {
       found.isWirelessNews = true;
     }
+  });
+  return found;
+}
+
+function forEachAttribute(body: ByteReader, take: (type: number, value: ByteReader) => void): void {
+  while (body.remaining >= ATTRIBUTE_HEADER_LENGTH) {
+    const length = body.u16();
+    if (length < ATTRIBUTE_HEADER_LENGTH) throw body.error(`attribute of ${length} bytes is shorter than its header`, "rtnetlink(7)");
+    const type = body.u16();
+    take(type, body.within(length - ATTRIBUTE_HEADER_LENGTH));
     body.skip(Math.min(padding(length), body.remaining));
   }
-  return found;
 }
 
 function padding(length: number): number {

@@ -18,10 +18,10 @@ export interface DefaultGateway {
 }
 
 /**
- * Bytes read of a table. IPv4's begins with the default routes; IPv6's ends with them, and a node with more routes than
- * fit (some 10,000) has no gateway here.
+ * Bytes read of a table. IPv4's begins with the default routes (some 30 lines are read, which is cheap however long it
+ * is); IPv6's ends with them, and a node with more routes than fit (some 10,000) has no gateway here.
  */
-const MAX_TABLE_BYTES: Readonly<Record<IpFamily, number>> = { IPv4: 64 * 1024, IPv6: 2 * 1024 * 1024 };
+const MAX_TABLE_BYTES: Readonly<Record<IpFamily, number>> = { IPv4: 4 * 1024, IPv6: 2 * 1024 * 1024 };
 /** A thread may be in a network namespace of its own. */
 const TABLES: Readonly<Record<IpFamily, string>> = { IPv4: "/proc/thread-self/net/route", IPv6: "/proc/thread-self/net/ipv6_route" };
 
@@ -45,7 +45,7 @@ function readBeginning(path: string, most: number): string {
     throw error;
   }
   try {
-    const chunk = new Uint8Array(64 * 1024);
+    const chunk = new Uint8Array(Math.min(most, 64 * 1024));
     const decoder = new TextDecoder();
     let text = "";
     while (text.length < most) {

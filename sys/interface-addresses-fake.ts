@@ -1,0 +1,29 @@
+/**
+ * The in-memory twin of `interface-addresses.ts`: tests say what the addresses are.
+ */
+
+import type { InterfaceAddress, InterfaceAddresses } from "./interface-addresses.ts";
+import { SysError } from "./sys-error.ts";
+
+export class FakeInterfaceAddresses implements InterfaceAddresses {
+  #addresses: readonly InterfaceAddress[];
+  #open = true;
+
+  constructor(addresses: readonly InterfaceAddress[]) {
+    this.#addresses = addresses;
+  }
+
+  /** What the addresses are from now on. */
+  set(addresses: readonly InterfaceAddress[]): void {
+    this.#addresses = addresses;
+  }
+
+  list(): readonly InterfaceAddress[] {
+    if (!this.#open) throw new SysError({ code: "EBADF", syscall: "recv" });
+    return this.#addresses;
+  }
+
+  close(): void {
+    this.#open = false;
+  }
+}

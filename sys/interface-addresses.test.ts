@@ -1,0 +1,102 @@
+import { execFileSync } from "node:child_process";
+
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { makeVethPair, openClient, whyNoNamespaces } from "../test/netns/veth-pair.ts";
+import { FakeInterfaceAddresses } from "./interface-addresses-fake.ts";
+import { watchInterfaceAddresses } from "./interface-addresses.ts";
+import type { InterfaceAddresses } from "./interface-addresses.ts";
+import { inNetworkNamespace } from "./network-namespace.ts";
+
+/** A host whose eth0 has 10.9.0.1/24, and a way to change that. */
+interface Subject {
+  readonly addresses: InterfaceAddresses;
+  readonly index: number;
+  add(text: string): void;
+  remove(text: string): void;
+  close(): void;
+}
+
+function suite(open: () => Subject): void {
+  let subject: Subject;
+  beforeEach(() => {
+    subject = open();
+  });
+  afterEach(() => subject.close());
+
+  const eth0 = (): readonly string[] =>
+    subject.addresses.list().flatMap(({ interfaceIndex, address, prefixLength }) => (interfaceIndex === subject.index ? [`${address}/${prefixLength}`] : [])).toSorted();
+
+  test("knows the addresses as soon as it is there, and gives the same list while nothing changes", () => {
+    expect(eth0()).toEqual(["10.9.0.1/24"]);
+    expect(subject.addresses.list()).toBe(subject.addresses.list());
+  });
+
+  test("sees addresses come and go", () => {
+    subject.add("10.8.0.1/16");
+    subject.add("10.9.0.7/32");
+    expect(eth0()).toEqual(["10.8.0.1/16", "10.9.0.1/24", "10.9.0.7/32"]);
+    subject.remove("10.8.0.1/16");
+    subject.remove("10.9.0.7/32");
+    expect(eth0()).toEqual(["10.9.0.1/24"]);
+    subject.remove("10.9.0.1/24");
+    expect(eth0()).toEqual([]);
+  });
+
+  test("a closed one refuses to work, and closing again does nothing", () => {
+    subject.addresses.close();
+    subject.addresses.close();
+    expect(() => subject.addresses.list()).toThrow("EBADF");
+  });
+}
+
+describe("interface addresses, fake", () => {
+  suite(() => {
+    let texts = ["10.9.0.1/24"];
+    const parsed = (): { interfaceIndex: number; address: string; prefixLength: number }[] =>
+      texts.map((text) => ({ interfaceIndex: 2, address: text.split("/")[0] ?? "", prefixLength: Number(text.split("/")[1]) }));
+    const addresses = new FakeInterfaceAddresses(parsed());
+    const change = (next: string[]): void => {
+      texts = next;
+      addresses.set(parsed());
+    };
+    return { addresses, index: 2, add: (text) => change([...texts, text]), remove: (text) => change(texts.filter((other) => other !== text)), close: () => addresses.close() };
+  });
+});
+
+const why = whyNoNamespaces();
+describe.skipIf(why !== undefined)(`interface addresses, real${why === undefined ? "" : ` (${why})`}`, () => {
+  const open = (): Subject & { readonly speaker: string } => {
+    const pair = makeVethPair("addresses");
+    const change = (verb: "add" | "delete", text: string): void => pair.ip(pair.speaker, "address", verb, text, "dev", "eth0");
+    change("add", "10.9.0.1/24");
+    const { socket, index } = openClient(pair.speaker);
+    socket.close();
+    const addresses = inNetworkNamespace(pair.speaker, watchInterfaceAddresses);
+    return {
+      speaker: pair.speaker,
+      addresses,
+      index,
+      add: (text) => change("add", text),
+      remove: (text) => change("delete", text),
+      close() {
+        addresses.close();
+        pair.remove();
+      },
+    };
+  };
+  describe("as any", () => suite(open));
+
+  test("a long list comes whole, and so it does when events were lost", () => {
+    const { addresses, index, speaker, close } = open();
+    try {
+      const count = 2_000;
+      const batch = Array.from({ length: count }, (_, at) => `10.10.${at >> 8}.${at & 0xff}/32`);
+      expect(addresses.list().filter(({ interfaceIndex }) => interfaceIndex === index)).toHaveLength(1);
+      execFileSync("ip", ["-n", speaker, "-batch", "-"], { input: batch.map((text) => `address add ${text} dev eth0\n`).join("") });
+      expect(addresses.list().filter(({ address }) => address.startsWith("10.10."))).toHaveLength(count);
+    } finally {
+      close();
+    }
+  });
+});
