@@ -197,6 +197,11 @@ export class Cluster implements World {
     return true;
   }
 
+  isIsolated(node: NodeId): boolean {
+    const { links } = this.network;
+    return this.nodes.every(({ id }) => id === node || (links.isCut(id, node) && links.isCut(node, id)));
+  }
+
   get loss(): number {
     return this.network.links.quality.loss;
   }

@@ -70,6 +70,13 @@ export function powerOffForGood(cluster: Cluster, node: NodeId): void {
   end();
 }
 
+/** The process is killed and does not come back. */
+export function killForGood(cluster: Cluster, node: NodeId): void {
+  const end = cluster.fault("kill", `${nodeName(node)} for good`);
+  cluster.node(node).kill(cluster.now);
+  end();
+}
+
 /** No packet goes from one set of hosts to the other, in this direction. */
 export function cut(cluster: Cluster, from: readonly HostId[], to: readonly HostId[], kind: FaultKind = "oneWay"): End {
   return cutPairs(cluster, directed(from, to), { kind, text: `${list(from)} -> ${list(to)}` });
@@ -98,9 +105,16 @@ function cutPairs(cluster: Cluster, pairs: readonly Direction[], { kind, text }:
   };
 }
 
-/** The node's cable is out: nothing goes in or out. With `carrier`, its kernel sees that and tells the process. */
-export function unplug(cluster: Cluster, node: NodeId, { carrier, kind = "flap" }: { readonly carrier: boolean; readonly kind?: FaultKind }): End {
-  const end = partition(cluster, [node], others(cluster, node), kind);
+/** What a flapping link takes away: with `carrier` the kernel sees that and tells the process; `uplink`: gateway and client stay reachable. */
+export interface UnplugOptions {
+  readonly carrier?: boolean;
+  readonly uplink?: boolean;
+  readonly kind?: FaultKind;
+}
+
+/** The node's cable is out, its own or that of the switch behind it. */
+export function unplug(cluster: Cluster, node: NodeId, { carrier = false, uplink = false, kind = "flap" }: UnplugOptions): End {
+  const end = partition(cluster, [node], others(cluster, node).filter((host) => !uplink || host < cluster.nodes.length), kind);
   if (carrier) cluster.node(node).setInterfaceUsable(false, cluster.now);
   let isOver = false;
   return () => {

@@ -73,7 +73,8 @@ const deafness: Phase = {
   name: "deaf",
   begin(cluster, random) {
     const [node] = someNodes(cluster, random, 1);
-    const ms = 1500 + 3000 * random.next();
+    // Sometimes longer than membership's own suspicion takes.
+    const ms = 1500 + 8000 * random.next() ** 2;
     if (node !== undefined) cluster.at(cluster.now + ms, faults.deafen(cluster, node));
     return ms;
   },
@@ -84,8 +85,8 @@ const flap: Phase = {
   begin(cluster, random) {
     const [node] = someNodes(cluster, random, 1);
     const ms = 100 + 4000 * random.next() ** 2;
-    const carrier = random.next() < 0.5;
-    if (node !== undefined) cluster.at(cluster.now + ms, faults.unplug(cluster, node, { carrier }));
+    const draw = random.next();
+    if (node !== undefined) cluster.at(cluster.now + ms, faults.unplug(cluster, node, { carrier: draw < 0.3, uplink: draw > 0.6 }));
     return ms;
   },
 };

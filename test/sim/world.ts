@@ -37,6 +37,8 @@ export interface World {
   areConnected(left: NodeId, right: NodeId): boolean;
   /** Nothing at all reaches the node, not even the gateway's frames. */
   isDeaf(node: NodeId): boolean;
+  /** No packet goes between the node and any other node, in either direction. */
+  isIsolated(node: NodeId): boolean;
   /** Part of the packets that are lost by chance. */
   readonly loss: number;
   /** Largest time that a packet may take. */

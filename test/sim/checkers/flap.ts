@@ -21,7 +21,7 @@ export class Flap implements Checker {
   #lastActiveAt = Number.NEGATIVE_INFINITY;
 
   tick(world: World): void {
-    const cutOff = world.nodes.filter((node) => node.state === "running" && world.isDeaf(node.id)).map((node) => node.id);
+    const cutOff = world.nodes.filter((node) => node.state === "running" && world.isIsolated(node.id)).map((node) => node.id);
     const quietSince = world.quietSince(["flap"]);
     const isQuiet = quietSince !== undefined && world.now - quietSince > AFTER_MS && world.nodes.every((node) => !node.hasProcess || world.hasCurrentView(node.id));
     if (this.#flapper === undefined) {

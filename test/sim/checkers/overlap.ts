@@ -22,7 +22,7 @@ export class Overlap implements Checker {
   /** Longest overlap seen. */
   longestMs = 0;
   /** Pairs that were seen. */
-  seen = 0;
+  applied = 0;
   readonly #since = new Map<string, number>();
   /** When the links were last worse than good. */
   #lossyAt = Number.NEGATIVE_INFINITY;
@@ -45,7 +45,7 @@ export class Overlap implements Checker {
     const since = this.#since.get(key);
     if (since === undefined) {
       this.#since.set(key, world.now);
-      this.seen += 1;
+      this.applied += 1;
       return;
     }
     const lasted = world.now - since;

@@ -1,0 +1,11 @@
+/** Every scenario. */
+
+import { deathScenarios } from "./deaths.ts";
+import type { Scenario } from "./stage.ts";
+import { termScenarios } from "./terms.ts";
+import { viewScenarios } from "./views.ts";
+
+/** Seeds of a scenario that names none. */
+export const SEEDS: readonly number[] = [1, 2, 3];
+
+export const scenarios: readonly Scenario[] = [...termScenarios, ...deathScenarios, ...viewScenarios];
