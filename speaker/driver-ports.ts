@@ -7,10 +7,10 @@ import type { EventFd } from "../sys/event-fd.ts";
 import type { InterfaceMonitor } from "../sys/interfaces.ts";
 import type { PacketSocket } from "../sys/packet-socket.ts";
 import type { Poller } from "../sys/poll.ts";
-import type { AgreementInput, AgreementOutput } from "./agreement/agreement-protocol.ts";
 import type { AgreementIo } from "./agreement-io.ts";
 import type { Elector } from "./elector.ts";
-import type { Instant, Random } from "./machine.ts";
+import type { Random } from "./machine.ts";
+import type { Neighbours } from "./neighbours.ts";
 import type { PacketCounters } from "./packet-counters.ts";
 import type { FromPacketThread } from "./packet-protocol.ts";
 import type { PacketThreadMessage } from "./table-queue.ts";
@@ -18,14 +18,8 @@ import type { PacketThreadMessage } from "./table-queue.ts";
 /** The membership's sockets, as the loop sees them. */
 export type AgreementDoor = Pick<AgreementIo, "owns" | "ready" | "drain" | "perform" | "timeout" | "nextTimeout" | "close">;
 
-/** Questions by ARP, and the proof that a segment is heard: `speaker/layer2/neighbour-questions.ts`. */
-export interface NeighbourDoor {
-  /** Looks at a frame before the responder does. */
-  frame(interfaceIndex: number, bytes: Uint8Array, now: Instant): AgreementInput[];
-  perform(output: AgreementOutput, now: Instant): { readonly interfaceIndex: number; readonly bytes: Uint8Array }[];
-  timeout(now: Instant): { readonly frames: readonly { readonly interfaceIndex: number; readonly bytes: Uint8Array }[]; readonly inputs: readonly AgreementInput[] };
-  nextTimeout(): Instant | undefined;
-}
+/** Questions by ARP, and the proof that a segment is heard. */
+export type NeighbourDoor = Pick<Neighbours, "interfaces" | "frame" | "perform" | "timeout" | "nextTimeout" | "close">;
 
 /** What the loop works with; a test gives it fakes. */
 export interface DriverPorts {

@@ -366,6 +366,7 @@ export class Driver {
 
   #tellInterfaces(kind: "started" | "interfaces"): void {
     const interfaces = this.#segments.facts;
+    this.#ports.neighbours?.interfaces(interfaces, this.#ports.clock.now());
     this.#ports.post({ kind, interfaces });
     this.#elect({ kind: "interfaces", interfaces });
   }
@@ -375,6 +376,7 @@ export class Driver {
     this.#stopped = true;
     this.#segments.closeAll();
     this.#ports.agreement?.close();
+    this.#ports.neighbours?.close();
     this.#ports.post({ kind: "stopped" });
   }
 }

@@ -9,11 +9,13 @@ import { systemClock } from "../sys/clock.ts";
 import { openEventFd } from "../sys/event-fd.ts";
 import { Heartbeat } from "../sys/heartbeat.ts";
 import { openIcmpSocket } from "../sys/icmp-socket.ts";
+import { watchInterfaceAddresses } from "../sys/interface-addresses.ts";
 import { watchInterfaces } from "../sys/interfaces.ts";
 import { arpFilter, arpRequestFilter, openArpSocket } from "../sys/packet-socket.ts";
 import { trimHeap } from "../sys/libc.ts";
 import { createPoller } from "../sys/poll.ts";
 import { cryptoRandom, systemRandom } from "../sys/random.ts";
+import { defaultGateways } from "../sys/routes.ts";
 import { connectTcp, listenTcp } from "../sys/tcp-socket.ts";
 import { openUdpSocket } from "../sys/udp-socket.ts";
 import { Agreement } from "./agreement/agreement.ts";
@@ -24,6 +26,7 @@ import type { DriverPorts } from "./driver-ports.ts";
 import { metallbRank } from "./election/metallb-rank.ts";
 import { MetallbElector, StandaloneElector } from "./elector.ts";
 import { LAN_TIMING, WAN_TIMING } from "./membership/membership-protocol.ts";
+import { Neighbours } from "./neighbours.ts";
 import { PacketCounters } from "./packet-counters.ts";
 import type { MembershipSettings } from "./packet-protocol.ts";
 import type { PacketThreadAnswer, PacketThreadData } from "./packet-thread-handle.ts";
@@ -95,5 +98,5 @@ function electTogether(settings: MembershipSettings): Pick<DriverPorts, "elector
       warn: (event, fields) => post({ kind: "warning", event, fields }),
     },
   );
-  return { elector: settings.election === "metallb" ? new MetallbElector(data.node, agreement, metallbRank) : agreement, agreement: io };
+  return { elector: settings.election === "metallb" ? new MetallbElector(data.node, agreement, metallbRank) : agreement, agreement: io, neighbours: new Neighbours({ addresses: watchInterfaceAddresses(), defaultGateways }) };
 }
