@@ -1,9 +1,17 @@
 import { beforeEach, expect, test } from "vitest";
 
 import { FakeInterfaceAddresses } from "../sys/interface-addresses-fake.ts";
+import { watchInterfaceAddresses } from "../sys/interface-addresses.ts";
+import { watchInterfaces } from "../sys/interfaces.ts";
+import { inNetworkNamespace } from "../sys/network-namespace.ts";
+import { arpFilter, openArpSocket } from "../sys/packet-socket.ts";
+import { createPoller } from "../sys/poll.ts";
+import { defaultGateways } from "../sys/routes.ts";
 import type { DefaultGateway } from "../sys/routes.ts";
+import { makeVethPair, whyNoNamespaces } from "../test/netns/veth-pair.ts";
 import { formatIpAddress } from "../wire/ip-address.ts";
 import { decodeArpPacket } from "./layer2/arp-packet.ts";
+import { interfaceFacts } from "./layer2/interface-fact.ts";
 import type { QuestionFrame } from "./layer2/neighbour-questions.ts";
 import { GATEWAY_REFRESH_INTERVAL_MS, Neighbours, REFRESH_INTERVAL_MS } from "./neighbours.ts";
 import type { InterfaceFact } from "./packet-protocol.ts";
@@ -61,4 +69,47 @@ test("finds the gateway on an interface that carries questions, also one that co
 test("closing closes what tells of addresses", () => {
   neighbours.close();
   expect(() => addresses.list()).toThrow("EBADF");
+});
+
+const why = whyNoNamespaces();
+test.skipIf(why !== undefined)(`a real kernel answers questions, and probes for addresses of other subnets${why === undefined ? "" : ` (${why})`}`, () => {
+  const pair = makeVethPair("neighbours");
+  try {
+    pair.ip(pair.speaker, "address", "add", "10.9.0.1/24", "dev", "eth0");
+    pair.ip(pair.speaker, "route", "add", "default", "via", "10.9.0.254");
+    for (const address of ["10.9.0.2/24", "10.9.0.254/24", "172.16.5.5/32"]) pair.ip(pair.client, "address", "add", address, "dev", "eth0");
+    inNetworkNamespace(pair.speaker, () => {
+      const monitor = watchInterfaces();
+      const facts = interfaceFacts(monitor.links(), []);
+      monitor.close();
+      const { index = 0 } = facts.find(({ name }) => name === "eth0") ?? {};
+      const real = new Neighbours({ addresses: watchInterfaceAddresses(), defaultGateways });
+      real.interfaces(facts.map((fact) => ({ ...fact, usable: fact.name === "eth0" })), 0);
+      const socket = openArpSocket(index, arpFilter);
+      const poller = createPoller();
+      poller.add(socket.fd);
+      const wanted = ["answer 10.9.0.2", "answer 10.9.0.254", "answer 172.16.5.5", `frame ${index}`, "gateway true"];
+      const seen = new Set<string>();
+      const buffer = new Uint8Array(100);
+      const end = performance.now() + 5_000;
+      while (seen.size < wanted.length && performance.now() < end) {
+        const now = performance.now();
+        for (const { bytes } of [
+          ...real.perform({ kind: "ask", address: PEER, questions: ["arp"] }, now),
+          ...real.perform({ kind: "askSegment", interfaceIndex: index, addresses: ["172.16.5.5"] }, now),
+        ]) socket.send(bytes);
+        poller.wait(50);
+        for (let length = socket.receive(buffer); length !== undefined; length = socket.receive(buffer)) {
+          for (const fact of real.frame(index, buffer.subarray(0, length), performance.now())) {
+            seen.add(fact.kind === "answer" ? `answer ${fact.address}` : fact.kind === "frame" ? `frame ${fact.interfaceIndex}` : `gateway ${fact.heard}`);
+          }
+        }
+      }
+      expect([...seen].toSorted()).toEqual(wanted);
+      socket.close();
+      real.close();
+    });
+  } finally {
+    pair.remove();
+  }
 });
