@@ -46,7 +46,7 @@ export class Candidates {
     }
     const peer = peers.get(node);
     if (peer === undefined || !peer.isPresent || !peer.isReady) return "out";
-    const vetoes = count(group, ({ row }) => peer.hasVeto(row.address));
+    const vetoes = (peer.list?.vetoes ?? 0) === 0 ? 0 : count(group, ({ row }) => peer.hasVeto(row.address));
     return fitnessOf(vetoes, group.held.size, peer.state === "suspect" || peer.damped);
   }
 

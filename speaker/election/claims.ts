@@ -30,7 +30,7 @@ import { Deadlines } from "./deadlines.ts";
 import { GroupKeeper } from "./group-keeper.ts";
 import { GroupTable, isHeld } from "./group-table.ts";
 import type { Group } from "./group-table.ts";
-import { Handovers, WELL_FOR_MS } from "./handovers.ts";
+import { Handovers } from "./handovers.ts";
 import { Hearing } from "./hearing.ts";
 import { Holder } from "./holder.ts";
 import { Outbox } from "./outbox.ts";
@@ -39,6 +39,8 @@ import { Restart, RESUME_WITHIN_MS } from "./restart.ts";
 import { Standing } from "./standing.ts";
 import { TermMemory } from "./term-memory.ts";
 
+/** When others change, groups that wait for something are looked at after that time, since changes come in bunches. */
+export const RELOOK_AFTER_MS = 5;
 /** A sleep longer than this makes takings in flight wait anew. */
 export const LAG_MS = 100;
 /** A sleep longer than this, the shortest deadline of a takeover, may have cost this node its claims. */
@@ -62,7 +64,6 @@ export interface ClaimsOptions {
 export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   readonly #node: string;
   readonly #boot: number;
-  readonly #failback: "sticky" | "rank";
   readonly #deadlines = new Deadlines();
   readonly #outbox = new Outbox();
   readonly #terms = new TermMemory();
@@ -92,7 +93,6 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   constructor({ node, boot, wallMs, failback, template }: ClaimsOptions) {
     this.#node = node;
     this.#boot = boot;
-    this.#failback = failback;
     const deadlines = this.#deadlines;
     const emit = (output: ClaimsOutput): void => void this.#outputs.push(output);
     this.#own = new OwnList({ owner: node, boot, facts: { ready: false, fresh: false, settled: false, template } });
@@ -307,6 +307,12 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
       case "upgrade":
         this.#holder.upgrade(now);
         return;
+      case "settle":
+        this.#judgeSettled(now);
+        return;
+      case "relook":
+        for (const watched of this.#keeper.watched) this.#touched.add(watched);
+        return;
       case "resume":
         this.#restart.forget();
         return;
@@ -319,12 +325,12 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
 
   /** Looks at all that was touched, until nothing is left to do. */
   #settleUp(now: Instant): void {
-    this.#judgeSettled(now);
     if (this.#membersChanged) {
       this.#membersChanged = false;
       this.#candidates.membersChanged();
-      for (const group of this.#keeper.watched) this.#touched.add(group);
-      this.#planFailback(now);
+      this.#judgeSettled(now);
+      this.#handovers.plan(now);
+      if (this.#keeper.watched.size > 0) this.#deadlines.setEarlier("relook", now + RELOOK_AFTER_MS);
     }
     for (const group of this.#touched) this.#keeper.look(group, now);
     this.#touched.clear();
@@ -344,15 +350,6 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     this.#own.setFacts({ settled: true });
     // A row that was only just given is not looked at before the others of its change.
     for (const group of this.#table.groups()) if (!this.#deferred.has(group)) this.#touched.add(group);
-  }
-
-  /** With `--failback rank` a member that has been well for a while may get back what it ranks first for. */
-  #planFailback(now: Instant): void {
-    if (this.#failback !== "rank") return;
-    for (const { node, wellSince } of this.#peers.all()) {
-      if (wellSince === undefined || now >= wellSince + WELL_FOR_MS) this.#deadlines.clear(`well ${node}`);
-      else this.#deadlines.set(`well ${node}`, wellSince + WELL_FOR_MS);
-    }
   }
 
   /** Makes versions of what changed and sends what may be sent now. */

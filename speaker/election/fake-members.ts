@@ -42,6 +42,8 @@ export class FakeMembers {
   readonly nodes: readonly FakeNode[];
   now: Instant = 0;
   carry: Carry;
+  /** Sees every output. */
+  onOutput: (node: string, output: ClaimsOutput) => void = () => {};
   /** Rows that every restarted node gets. */
   rows: readonly AddressRow[] = [];
   readonly #failback: "sticky" | "rank";
@@ -78,6 +80,7 @@ export class FakeMembers {
     const outputs = node.claims.handle(input, this.now);
     for (const output of outputs) {
       node.outputs.push({ at: this.now, output });
+      this.onOutput(name, output);
       this.#perform(node, output);
     }
     return outputs;

@@ -49,8 +49,11 @@ export class GroupKeeper {
 
   /** Looks at the group and does what follows. */
   look(group: Group, now: Instant): void {
-    const { table, node, hearing, deadlines } = this.#parts;
+    const { table, node, hearing, holder, deadlines } = this.#parts;
     table.refresh(group);
+    // Addresses may have come from another group, or gone to one.
+    if (group.holds > 0) holder.groups.add(group);
+    else holder.groups.delete(group);
     let best: HeldClaim | undefined;
     for (const held of group.held.values()) best = betterClaim(best, this.#lookAt(held, now));
     this.#noteOwner(group, best?.node, now);
@@ -207,10 +210,11 @@ export class GroupKeeper {
 
   /** The rest of a group of which this node has the best claim comes here: at once when it is free, else when it is given. */
   #merge(group: Group, now: Instant): void {
-    const { peers, node, deadlines } = this.#parts;
+    const { peers, node, hearing, deadlines } = this.#parts;
     const missing = [...group.held.values()].filter((held) => !isHeld(held) && held.usable.length > 0);
     if (missing.length === 0) {
       group.mergeSince = undefined;
+      hearing.stop(group);
       return;
     }
     const taken = (held: Held): HeldClaim | undefined => peers.best(held.row.address, now);
@@ -228,12 +232,13 @@ export class GroupKeeper {
 
   /** Another has it. */
   #respect(group: Group, best: HeldClaim, now: Instant): void {
-    const { handovers, deadlines, candidates, standing, node } = this.#parts;
+    const { handovers, deadlines, candidates, standing, hearing, node } = this.#parts;
     if (group.holds > 0) handovers.start(group, best.node, now);
     else handovers.forget(group);
     const mayDisplace = this.#isDoubtful(group) && standing.fresh && standing.canClaim && candidates.fitness(group, node) !== "out" && candidates.position(group) === 0;
     if (!mayDisplace) {
       group.displaceSince = undefined;
+      hearing.stop(group);
       deadlines.clear(`displace ${group.name}`);
       return;
     }

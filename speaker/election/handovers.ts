@@ -47,6 +47,16 @@ export class Handovers {
     this.#given.clear();
   }
 
+  /** The members changed: with `--failback rank`, one that has been well for a while may get something back. Sets "well <node>". */
+  plan(now: Instant): void {
+    const { failback, peers, deadlines } = this.#parts;
+    if (failback !== "rank") return;
+    for (const { node, wellSince } of peers.all()) {
+      if (wellSince === undefined || now >= wellSince + WELL_FOR_MS) deadlines.clear(`well ${node}`);
+      else deadlines.set(`well ${node}`, wellSince + WELL_FOR_MS);
+    }
+  }
+
   /** Decides whether this node keeps a group of which it has the best claim. True when it is giving it away, or gave it up. */
   keep(group: Group, now: Instant): boolean {
     const { candidates, standing, deadlines } = this.#parts;

@@ -28,6 +28,7 @@ export class ListCopy {
   #facts: NodeFacts;
   #version: number;
   #hash: number;
+  #vetoes = 0;
   readonly #entries = new Map<string, Kept>();
 
   /** Starts empty; `replace` or `step` fill it. */
@@ -49,6 +50,11 @@ export class ListCopy {
 
   get hash(): number {
     return this.#hash;
+  }
+
+  /** How many addresses its owner cannot announce. */
+  get vetoes(): number {
+    return this.#vetoes;
   }
 
   /** The entry that is to be heeded. */
@@ -98,6 +104,7 @@ export class ListCopy {
       if (before === undefined) continue;
       this.#hash = xor48(this.#hash, before.hash);
       this.#entries.delete(address);
+      if (before.entry.state === "veto") this.#vetoes -= 1;
       changed.push(address);
     }
     for (const entry of entries) {
@@ -111,6 +118,7 @@ export class ListCopy {
       if (kept.refused) refused += 1;
       this.#hash = xor48(xor48(this.#hash, before?.hash ?? 0), kept.hash);
       this.#entries.set(entry.address, kept);
+      this.#vetoes += Number(entry.state === "veto") - Number(before?.entry.state === "veto");
       changed.push(entry.address);
     }
     this.#hash = xor48(xor48(this.#hash, factsHash(this.#facts)), factsHash(update.facts));

@@ -275,7 +275,7 @@ export class PeerLists {
     }
     for (let left = refused; left > 0; left--) this.#drop("termInFuture");
     for (let left = cut; left > 0; left--) this.#drop("tooManyUnknown");
-    this.#pulls.caughtUp(peer);
+    if (this.#pulls.caughtUp(peer)) this.#events.changed();
     this.#confirm(peer, now);
     // What was cut is missing from the hash; asking again would not help.
     if (list.hash !== update.hash && cut === 0 && update.base !== undefined) this.#pulls.isBehind(peer, { boot: update.boot, version: update.version, from: peer.node }, now, 0);

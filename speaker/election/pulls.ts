@@ -38,14 +38,15 @@ export class Pulls {
     this.#deadlines.setEarlier(`pull ${peer.node}`, Math.max(now + patienceMs, peer.pulledAt + PULL_INTERVAL_MS));
   }
 
-  /** The copy took something in: perhaps it is up to date now. */
-  caughtUp(peer: Peer): void {
+  /** The copy took something in: perhaps it is up to date now. True when it was not, and is. */
+  caughtUp(peer: Peer): boolean {
     const { behind, list } = peer;
-    if (behind === undefined || list === undefined) return;
-    if (list.boot < behind.boot || (list.boot === behind.boot && list.version < behind.version)) return;
+    if (behind === undefined || list === undefined) return false;
+    if (list.boot < behind.boot || (list.boot === behind.boot && list.version < behind.version)) return false;
     peer.behind = undefined;
     peer.pulls = 0;
     this.#deadlines.clear(`pull ${peer.node}`);
+    return true;
   }
 
   /** It is gone, or started anew: what it was behind of is void. */

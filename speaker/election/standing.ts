@@ -54,7 +54,7 @@ export class Standing {
 
   /** Returns whether that is news. */
   setKnown(nodes: readonly string[], now: Instant): boolean {
-    const known = nodes.includes(this.#node) ? nodes : [this.#node, ...nodes];
+    const known = [...new Set([this.#node, ...nodes])].sort();
     const before = this.#known;
     if (before !== undefined && before.length === known.length && known.every((node, at) => node === before[at])) return false;
     this.#known = known;
