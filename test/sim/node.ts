@@ -82,6 +82,11 @@ export class SimNode {
     return this.state === "running" && !this.isSilent && this.owned.has(address);
   }
 
+  /** The process's machine, for those who look inside. */
+  get machine(): AgreementMachine | undefined {
+    return this.#machine;
+  }
+
   /** Starts the process; on a node that was off, the kernel first. */
   boot(now: Instant): void {
     if (this.hasProcess) throw new Error(`${this.name} runs already`);

@@ -36,6 +36,8 @@ export interface RunResult {
   readonly longestOverlapMs: number;
   readonly violation: Violation | undefined;
   readonly story: Cluster["story"];
+  /** As the run left it. */
+  readonly cluster: Cluster;
 }
 
 /** One seed in so many encrypts. */
@@ -75,6 +77,7 @@ export function runSeed({ seed, nodes: wanted, machine, isClear = false }: RunOp
     longestOverlapMs: rules.overlap.longestMs,
     violation,
     story: cluster.story,
+    cluster,
   };
 }
 

@@ -19,7 +19,7 @@ export interface Said {
 
 const NOTHING: Said = { claims: [], incarnations: [] };
 /** Offset of a Herald message's type, and the type of heartbeats. */
-const HERALD_TYPE_AT = 3;
+const HERALD_TYPE_AT = 2;
 const HEARTBEAT = 0;
 
 /** @param name the sender's, as member. @throws PacketError, DecodeError when a node sends what nobody can read */
