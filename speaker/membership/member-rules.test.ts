@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 
+import { MAX_DATAGRAM_BYTES } from "./context.ts";
 import type { MemberState } from "./membership-protocol.ts";
 import type { DeadMessage, PacketMessage, SuspectMessage } from "./message.ts";
 import { alive, endpointOf, SELF, SELF_ENDPOINT, SELF_INCARNATION, ToyMember } from "./toy-member.ts";
@@ -158,6 +159,14 @@ describe("gossip", () => {
     for (let number = 1; number <= 3; number += 1) member.feed(endpointOf(number), alive(number));
     member.run(400);
     expect(member.sent.filter(({ messages }) => messages.every(({ kind }) => kind !== "ping"))).toEqual([]);
+  });
+
+  test("fills datagrams up to the bound, and not beyond", () => {
+    for (let number = 1; number <= 200; number += 1) feed(alive(1, 1, { node: `node-${number}`, meta: new Uint8Array(number) }));
+    member.run(300);
+    const lengths = member.sent.map(({ bytes }) => bytes);
+    expect(Math.max(...lengths)).toBeGreaterThan(1_000);
+    expect(Math.max(...lengths)).toBeLessThanOrEqual(MAX_DATAGRAM_BYTES);
   });
 
   test("passes a confirmation on once, and the suspicion ends the sooner", () => {

@@ -3,8 +3,10 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { seededRandom } from "../../sys/random.ts";
 import { OUR_VERSIONS } from "./context.ts";
 import { CLEAR_KEYRING, keyringOf } from "./keyring.ts";
-import { LAN_TIMING } from "./membership-protocol.ts";
+import { LEAVE_TIMEOUT_MS } from "./membership.ts";
+import { LAN_TIMING, WAN_TIMING } from "./membership-protocol.ts";
 import { encodePacket } from "./packet-codec.ts";
+import { alive, endpointOf, ToyMember } from "./toy-member.ts";
 import { PORT, ToyNetwork } from "./toy-network.ts";
 
 let network: ToyNetwork;
@@ -254,6 +256,17 @@ describe("leaving", () => {
     network.run(40_000);
     expect(network.heard("member").filter(({ member }) => ["suspect", "dead"].includes(member.state))).toEqual([]);
     expect(network.heard("left")).toHaveLength(1);
+  });
+
+  test("where gossip is slow, it waits no longer than a second", () => {
+    const member = new ToyMember(WAN_TIMING);
+    member.feed(endpointOf(1), alive(1));
+    member.settle();
+    member.handle({ kind: "leave" });
+    member.run(LEAVE_TIMEOUT_MS - 1);
+    expect(member.toldOf("left")).toEqual([]);
+    member.run(1);
+    expect(member.toldOf("left")).toHaveLength(1);
   });
 
   test("alone, it is gone at once", () => {

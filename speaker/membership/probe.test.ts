@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 
 import { LAN_TIMING } from "./membership-protocol.ts";
+import { MAX_RELAYED_PINGS } from "./relay.ts";
 import { alive, endpointOf, SELF, SELF_ENDPOINT, ToyMember } from "./toy-member.ts";
 
 const { probeIntervalMs, probeTimeoutMs } = LAN_TIMING;
@@ -113,6 +114,22 @@ describe("a probe", () => {
     expect(member.toldOf("member")).toMatchObject([{ member: { node: `node-${number}`, state: "suspect" }, before: "alive" }]);
   });
 
+  test("accuses nobody who refuted meanwhile", () => {
+    withMembers(5);
+    const { number } = nextPing();
+    member.run(probeTimeoutMs);
+    member.feed(endpointOf(number), alive(number, 2));
+    member.run(probeIntervalMs - probeTimeoutMs + 2);
+    expect(member.machine.members().find(({ node }) => node === `node-${number}`)).toMatchObject({ state: "alive", incarnation: 2 });
+    expect(member.drops()).toEqual(["staleIncarnation"]);
+  });
+
+  test("does not count from nought: acks of an earlier life mean nothing", () => {
+    withMembers(1);
+    // The random number is a half.
+    expect(nextPing().sequence).toBeGreaterThan(0x7fff_0000);
+  });
+
   test("takes longer the worse this member does", () => {
     withMembers(1);
     nextPing();
@@ -202,6 +219,16 @@ describe("an indirect ping", () => {
     member.run(1);
     expect(member.sentOf("nack").map(({ to, message }) => [to, message.sequence])).toEqual(nack ? [[endpointOf(3), 77]] : []);
   });
+});
+
+test("of too many relayed pings the oldest is forgotten", () => {
+  for (let sequence = 0; sequence <= MAX_RELAYED_PINGS; sequence += 1) {
+    member.feed(endpointOf(1), { kind: "indirectPing", sequence, node: "node-2", target: endpointOf(2), nack: false, source: undefined, sourceNode: "node-1" });
+  }
+  const [oldest, second] = member.sentOf("ping");
+  for (const ping of [oldest, second]) member.feed(endpointOf(2), { kind: "ack", sequence: ping?.message.sequence ?? 0, payload: new Uint8Array() });
+  expect(member.sentOf("ack").map(({ message }) => message.sequence)).toEqual([1]);
+  expect(member.drops()).toEqual(["staleAck"]);
 });
 
 test("an ack that nobody waits for is counted", () => {

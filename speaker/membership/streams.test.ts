@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test } from "vitest";
 
+import { CLEAR_KEYRING } from "./keyring.ts";
 import { LAN_TIMING } from "./membership-protocol.ts";
-import { MAX_ACCEPTED_STREAMS, MAX_OPENED_STREAMS } from "./streams.ts";
+import { encodeStreamMessage } from "./stream-codec.ts";
+import { MAX_ACCEPTED_STREAMS, MAX_OPENED_STREAMS, MAX_STREAM_BYTES_WAITING } from "./streams.ts";
 import { alive, endpointOf, SELF, ToyMember } from "./toy-member.ts";
 
 let member: ToyMember;
@@ -103,6 +105,33 @@ test("streams of our own have even numbers, and a bound", () => {
   for (let number = 0; number <= MAX_OPENED_STREAMS; number += 1) member.handle({ kind: "send", to: "node-1", bytes: Uint8Array.of(1), reliable: true });
   expect(member.toldOf("connect").map(({ stream }) => stream)).toEqual(Array.from({ length: MAX_OPENED_STREAMS }, (_, index) => 2 * (index + 1)));
   expect(member.drops()).toEqual(["tooManyStreams"]);
+});
+
+test("one of our own that ends makes room for another", () => {
+  member.feed(peer, alive(1));
+  const send = (): void => member.handle({ kind: "send", to: "node-1", bytes: Uint8Array.of(1), reliable: true });
+  for (let number = 0; number < MAX_OPENED_STREAMS; number += 1) send();
+  member.handle({ kind: "streamFailed", stream: 2, reason: "connectionReset" });
+  send();
+  expect(member.toldOf("connect")).toHaveLength(MAX_OPENED_STREAMS + 1);
+  expect(member.drops()).toEqual([]);
+});
+
+test("all that is incomplete together has a bound, and what is over is room again", () => {
+  const whole = encodeStreamMessage({ kind: "user", bytes: new Uint8Array(1024 * 1024) }, CLEAR_KEYRING, { next: () => 0.5 });
+  const count = Math.floor(MAX_STREAM_BYTES_WAITING / whole.length);
+  const part = whole.subarray(0, whole.length - 1);
+  const feedPart = (stream: number): void => {
+    accept(stream);
+    member.handle({ kind: "streamBytes", stream, bytes: part });
+  };
+  for (let number = 0; number <= count; number += 1) feedPart(2 * number + 1);
+  expect(member.drops()).toEqual(["tooLong"]);
+  expect(closed()).toEqual([2 * count + 1]);
+  member.handle({ kind: "streamBytes", stream: 1, bytes: whole.subarray(whole.length - 1) });
+  expect(member.toldOf("received")).toHaveLength(1);
+  feedPart(999);
+  expect(member.drops()).toEqual(["tooLong"]);
 });
 
 test("garbage on a stream of our own ends it", () => {

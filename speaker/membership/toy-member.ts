@@ -7,7 +7,7 @@ import { OUR_VERSIONS } from "./context.ts";
 import { CLEAR_KEYRING } from "./keyring.ts";
 import { Membership } from "./membership.ts";
 import { LAN_TIMING } from "./membership-protocol.ts";
-import type { MembershipInput, MembershipOutput, StreamId } from "./membership-protocol.ts";
+import type { MembershipInput, MembershipOutput, MembershipTiming, StreamId } from "./membership-protocol.ts";
 import type { AliveMessage, Endpoint, PacketMessage, StreamMessage } from "./message.ts";
 import { decodePacket, encodePacket } from "./packet-codec.ts";
 import { encodeStreamMessage, StreamDecoder } from "./stream-codec.ts";
@@ -30,6 +30,8 @@ export interface Sent {
   readonly at: Instant;
   readonly to: Endpoint;
   readonly messages: readonly PacketMessage[];
+  /** Length of the datagram. */
+  readonly bytes: number;
 }
 
 export class ToyMember {
@@ -41,9 +43,9 @@ export class ToyMember {
   told: MembershipOutput[] = [];
 
   /** Every random number is the half: what is random is in the middle of its range. */
-  constructor() {
+  constructor(timing: MembershipTiming = LAN_TIMING) {
     this.machine = new Membership(
-      { node: SELF, endpoint: SELF_ENDPOINT, keyring: CLEAR_KEYRING, incarnation: SELF_INCARNATION, meta: Uint8Array.of(7), timing: LAN_TIMING },
+      { node: SELF, endpoint: SELF_ENDPOINT, keyring: CLEAR_KEYRING, incarnation: SELF_INCARNATION, meta: Uint8Array.of(7), timing },
       { next: () => 0.5 },
     );
     this.handle({ kind: "timeout" });
@@ -51,7 +53,7 @@ export class ToyMember {
 
   handle(input: MembershipInput): void {
     for (const output of this.machine.handle(input, this.now)) {
-      if (output.kind === "datagram") this.sent.push({ at: this.now, to: output.to, messages: decodePacket(output.bytes, CLEAR_KEYRING) });
+      if (output.kind === "datagram") this.sent.push({ at: this.now, to: output.to, messages: decodePacket(output.bytes, CLEAR_KEYRING), bytes: output.bytes.length });
       else this.told.push(output);
     }
   }
