@@ -1,0 +1,12 @@
+import { CLIENT, type Lab } from "../../test/lab/lab.ts";
+import { hostsOf } from "../../test/lab/hosts.ts";
+import { ClientProgram } from "./client-program.ts";
+
+/** What `arp-program.ts` prints: when, in Unix ms, and which MAC answered. */
+export type ArpAnswer = readonly [number, string];
+
+/** Asks for the address every 5 ms, from the client. */
+export function startArpWatch(lab: Lab, address: string): Promise<ClientProgram<ArpAnswer>> {
+  const own = hostsOf(lab.nodes.length).find(({ name }) => name === CLIENT)?.ipv4 ?? "";
+  return ClientProgram.start(lab, "arp-program.ts", [address, own]);
+}
