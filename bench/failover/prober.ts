@@ -31,6 +31,11 @@ export class Prober {
     }, timeoutMs);
   }
 
+  /** What it has seen so far. */
+  attempts(): Attempts {
+    return new Attempts([...this.#program.lines]);
+  }
+
   /** Ends, and tells what it has seen. */
   async stop(): Promise<Attempts> {
     return new Attempts(await this.#program.stop());
@@ -61,6 +66,11 @@ export class Attempts {
   /** Attempts that were never answered. */
   failed(protocol: Protocol): number {
     return this.#all.filter(([each, , answered]) => each === protocol && answered === null).length;
+  }
+
+  /** Of these, those that were sent from that moment on. */
+  failedSince(protocol: Protocol, since: number): number {
+    return this.#all.filter(([each, sent, answered]) => each === protocol && sent >= since && answered === null).length;
   }
 
   count(protocol: Protocol): number {

@@ -14,6 +14,8 @@ export interface AppOptions {
   /** Further lines of the Service's spec, unindented. */
   readonly serviceSpec?: readonly string[];
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Answers UDP on port 81 as well. */
+  readonly udp?: boolean;
 }
 
 /** A Deployment of a web server and a Service of type LoadBalancer before it. */
@@ -21,7 +23,7 @@ export function app(options: AppOptions): string {
   return `${deployment(options)}---\n${service(options)}`;
 }
 
-export function deployment({ name, replicas = 2, nodeName }: AppOptions): string {
+export function deployment({ name, replicas = 2, nodeName, udp = false }: AppOptions): string {
   const selector = nodeName === undefined ? "" : `      nodeSelector: {kubernetes.io/hostname: ${nodeName}}\n`;
   return `apiVersion: apps/v1
 kind: Deployment
@@ -33,11 +35,11 @@ spec:
     metadata: {labels: {app: ${name}}}
     spec:
 ${selector}      containers:
-      - {name: web, image: "web", ports: [{containerPort: 8080}]}
+      - {name: web, image: "web", ports: [{containerPort: 8080}${udp ? ", {containerPort: 8081, protocol: UDP}" : ""}]}
 `;
 }
 
-export function service({ name, backend = name, externalTrafficPolicy = "Cluster", serviceSpec = [], annotations = {} }: AppOptions): string {
+export function service({ name, backend = name, externalTrafficPolicy = "Cluster", serviceSpec = [], annotations = {}, udp = false }: AppOptions): string {
   return `apiVersion: v1
 kind: Service
 metadata:
@@ -48,6 +50,6 @@ spec:
   type: LoadBalancer
   externalTrafficPolicy: ${externalTrafficPolicy}
   selector: {app: ${backend}}
-  ports: [{name: http, port: 80, targetPort: 8080, protocol: TCP}]
+  ports: [{name: http, port: 80, targetPort: 8080, protocol: TCP}${udp ? ", {name: udp, port: 81, targetPort: 8081, protocol: UDP}" : ""}]
 ${serviceSpec.map((line) => `  ${line}\n`).join("")}`;
 }
