@@ -7,16 +7,16 @@ import type { Random } from "../machine.ts";
 import { ETH0, FakeMembers, rowsOf } from "./fake-members.ts";
 import type { Carry } from "./fake-members.ts";
 
-const SEEDS = 40;
+const SEEDS = 25;
 /** Between two looks at everything. */
 const STEP_MS = 100;
 /** Two that hear each other, with a tenth of all datagrams lost: so long at most. */
-const DOUBLE_MS = 1000;
+const DOUBLE_MS = 500;
 /** Faults of one run, and the time between them. */
 const FAULTS = 12;
 const FAULT_EVERY_MS = 700;
 /** After the last fault, everything must be well again within this time. */
-const LIVENESS_MS = 5000;
+const LIVENESS_MS = 2000;
 
 /** mulberry32: a seed gives the same run every time. */
 function seeded(seed: number): Random {

@@ -2,12 +2,15 @@
  * Several claims machines that talk to each other in virtual time: the fake of membership, detection and segment at once.
  * Everybody is a member; who is cut off from whom, how long messages take and which of them get lost, the test says.
  */
+import { strict as assert } from "node:assert";
+
 import type { Instant } from "../machine.ts";
 import type { AddressRow, InterfaceFact } from "../packet-protocol.ts";
 import { Claims } from "./claims.ts";
 import type { ClaimSnapshot } from "./claim-snapshot.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { ClaimsDigest, ClaimsInput, ClaimsOutput } from "./claims-protocol.ts";
+import { rank } from "./rank.ts";
 
 /** Unix ms at the virtual origin. */
 export const ORIGIN_UNIX_MS = 1_700_000_000_000;
@@ -159,6 +162,22 @@ export class FakeMembers {
     return this.node(name).claims.snapshot().find((row) => row.address === address);
   }
 
+  /** Addresses that the node announces, or answers for. */
+  held(node: string): string[] {
+    return this.rows.filter(({ address }) => this.owners(address).includes(node)).map(({ address }) => address);
+  }
+
+  /** The owner of each address; none may have two, or none. */
+  ownership(): Map<string, string> {
+    return new Map(
+      this.rows.map(({ address }) => {
+        const [owner, ...others] = this.owners(address);
+        assert.ok(owner !== undefined && others.length === 0, `${address} has owners [${this.owners(address).join(" ")}]`);
+        return [address, owner];
+      }),
+    );
+  }
+
   /** Outputs of that kind since then. */
   said<K extends ClaimsOutput["kind"]>(name: string, kind: K, since: Instant = 0): Extract<ClaimsOutput, { kind: K }>[] {
     const isKind = (output: ClaimsOutput): output is Extract<ClaimsOutput, { kind: K }> => output.kind === kind;
@@ -256,6 +275,25 @@ export class FakeMembers {
     this.#events.set(String(this.#order), run);
     this.#times.set(String(this.#order), this.now + delay);
   }
+}
+
+/** Nodes that have settled, and each address with its one owner. */
+export function settledMembers(groups: number, nodes: readonly string[]): FakeMembers {
+  const members = new FakeMembers({ nodes });
+  members.start(rowsOf(groups, nodes));
+  members.run(2000);
+  return members;
+}
+
+/** Addresses that have another owner now, sorted. */
+export function movesBetween(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string[] {
+  return [...before].filter(([address, owner]) => after.get(address) !== owner).map(([address]) => address).sort();
+}
+
+/** A row, and its candidates in their order of rank. */
+export function rankedRow(address: string, nodes: readonly string[]): { row: AddressRow; order: string[] } {
+  const row: AddressRow = { address, group: address, interfaces: "all", candidates: nodes.map((node) => ({ node, score: 0 })) };
+  return { row, order: rank(row.group, row.candidates) };
 }
 
 /** Rows of that many groups of one address each, for these candidates, on every interface. */

@@ -126,7 +126,7 @@ export class PeerLists {
       if (digest.version < list.version) return false;
       if (digest.version === list.version && digest.hash === list.hash) {
         this.#confirm(peer, now);
-        return true;
+        return peer.isUpToDate;
       }
     }
     // A list of the same version that reads differently can only be replaced.
@@ -218,7 +218,7 @@ export class PeerLists {
       if (update.version < list.version) return this.#drop("oldVersion");
       if (update.version === list.version && update.hash === list.hash) {
         this.#confirm(peer, now);
-        return true;
+        return peer.isUpToDate;
       }
       this.#applied(peer, update, now, list.replace(update, this.#maxTerm(now)));
     } else {
@@ -283,8 +283,8 @@ export class PeerLists {
   }
 
   #confirm(peer: Peer, now: Instant): void {
-    if (peer.list?.boot !== peer.newestBoot) return;
-    if (peer.confirmed) return;
+    // What comes from a dead member may have been on its way for long.
+    if (peer.confirmed || !peer.isPresent || peer.list?.boot !== peer.newestBoot) return;
     peer.confirmed = true;
     this.#touchHeld(peer);
     this.#factsMayHaveChanged(peer, now);

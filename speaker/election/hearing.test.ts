@@ -1,0 +1,40 @@
+import { describe, expect, test } from "vitest";
+
+import { Deadlines } from "./deadlines.ts";
+import { ETH0 } from "./fake-members.ts";
+import { Group } from "./group-table.ts";
+import { ASK_INTERVAL_MS, HEARD_WITHIN_MS, Hearing } from "./hearing.ts";
+
+const ETH1 = { ...ETH0, name: "eth1", index: 3 };
+
+describe("Hearing", () => {
+  test("a frame counts on its own interface, if it is young enough and came after the suspicion", () => {
+    const hearing = new Hearing(new Deadlines(), () => {});
+    hearing.frame(ETH0.index, 1000);
+    expect(hearing.heard([ETH0], 1000, 1000)).toBe(true);
+    expect(hearing.heard([ETH0], 1001, 1001)).toBe(false);
+    expect(hearing.heard([ETH1], -Infinity, 1000)).toBe(false);
+    expect(hearing.heard([ETH1, ETH0], -Infinity, 1000)).toBe(true);
+    expect(hearing.heard([ETH0], -Infinity, 1000 + HEARD_WITHIN_MS)).toBe(true);
+    expect(hearing.heard([ETH0], -Infinity, 1001 + HEARD_WITHIN_MS)).toBe(false);
+  });
+
+  test("a segment is asked once for all groups that wait, and again until the frame comes", () => {
+    const asked: number[] = [];
+    const deadlines = new Deadlines();
+    const hearing = new Hearing(deadlines, (index) => asked.push(index));
+    const groups = [new Group("x"), new Group("y")];
+    for (const group of groups) hearing.wait(group, [ETH0, ETH1], 0);
+    expect(asked).toEqual([2, 3]);
+    expect(deadlines.next()).toBe(ASK_INTERVAL_MS);
+    deadlines.takeDue(ASK_INTERVAL_MS);
+    hearing.askAgain(ASK_INTERVAL_MS);
+    expect(asked).toEqual([2, 3, 2, 3]);
+    expect(hearing.frame(ETH1.index, 60)).toEqual(groups);
+    expect(hearing.frame(ETH0.index, 61)).toEqual([]);
+    deadlines.takeDue(2 * ASK_INTERVAL_MS);
+    hearing.askAgain(2 * ASK_INTERVAL_MS);
+    expect(asked).toHaveLength(4);
+    expect(deadlines.next()).toBeUndefined();
+  });
+});
