@@ -4,6 +4,7 @@
  */
 
 import { DecodeError } from "./decode-error.ts";
+import { cachedAscii } from "./text-cache.ts";
 
 /** Order of the bytes of a number. */
 export type ByteOrder = "big" | "little";
@@ -15,8 +16,8 @@ export interface ByteReaderOptions {
 }
 
 export class ByteReader {
+  // No DataView: making one costs more than the few numbers of a message.
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   readonly #little: boolean;
   readonly #clause: string;
   /** Offset of this reader's first byte in the outermost message, so that errors of sub-readers point to the right place. */
@@ -26,7 +27,6 @@ export class ByteReader {
   /** Reads `bytes` without copying them: they must not change while the reader is in use. */
   constructor(bytes: Uint8Array, options: ByteReaderOptions, origin = 0) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#little = options.order === "little";
     this.#clause = options.clause;
     this.#origin = origin;
@@ -49,17 +49,19 @@ export class ByteReader {
 
   /** @throws DecodeError when less than one byte is left. */
   u8(): number {
-    return this.#view.getUint8(this.#take(1));
+    return this.#at(this.#take(1));
   }
 
   /** @throws DecodeError when less than two bytes are left. */
   u16(): number {
-    return this.#view.getUint16(this.#take(2), this.#little);
+    return this.#uint16(this.#take(2));
   }
 
   /** @throws DecodeError when less than four bytes are left. */
   u32(): number {
-    return this.#view.getUint32(this.#take(4), this.#little);
+    const start = this.#take(4);
+    const [first, second] = [this.#uint16(start), this.#uint16(start + 2)];
+    return this.#little ? second * 0x1_0000 + first : first * 0x1_0000 + second;
   }
 
   /** A copy of the next `length` bytes: receive buffers are reused. @throws DecodeError when fewer are left. */
@@ -67,6 +69,12 @@ export class ByteReader {
     const start = this.#take(length);
     // Not slice(): a Buffer's is a view.
     return new Uint8Array(this.#bytes.subarray(start, start + length));
+  }
+
+  /** The next `length` bytes as text, read by `decoder`. @throws DecodeError when fewer are left, and what the decoder throws. */
+  text(length: number, decoder: { decode(bytes: Uint8Array): string }): string {
+    const start = this.#take(length);
+    return cachedAscii(this.#bytes, start, length) ?? decoder.decode(this.#bytes.subarray(start, start + length));
   }
 
   /** Passes over `length` bytes. @throws DecodeError when fewer are left. */
@@ -83,6 +91,15 @@ export class ByteReader {
       { clause: this.#clause, order: this.#little ? "little" : "big" },
       origin,
     );
+  }
+
+  #at(index: number): number {
+    return this.#bytes[index] ?? 0;
+  }
+
+  #uint16(start: number): number {
+    const [first, second] = [this.#at(start), this.#at(start + 1)];
+    return this.#little ? second * 0x100 + first : first * 0x100 + second;
   }
 
   #take(length: number): number {

@@ -6,15 +6,14 @@
 import type { ByteOrder } from "./byte-reader.ts";
 
 export class ByteWriter {
+  // No DataView: it would take small arrays off V8's heap, which costs more than all that is written.
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   readonly #little: boolean;
   #position = 0;
 
   /** @param capacity the most bytes this message may have. */
   constructor(capacity: number, order: ByteOrder = "big") {
     this.#bytes = new Uint8Array(capacity);
-    this.#view = new DataView(this.#bytes.buffer);
     this.#little = order === "little";
   }
 
@@ -25,19 +24,19 @@ export class ByteWriter {
 
   /** @throws RangeError when the value is no unsigned 8-bit integer, or the message is full. */
   u8(value: number): this {
-    this.#view.setUint8(this.#take(1), fits(value, 0xff));
+    this.#bytes[this.#take(1)] = fits(value, 0xff);
     return this;
   }
 
   /** @throws RangeError when the value is no unsigned 16-bit integer, or the message is full. */
   u16(value: number): this {
-    this.#view.setUint16(this.#take(2), fits(value, 0xffff), this.#little);
+    this.#put(this.#take(2), 2, fits(value, 0xffff));
     return this;
   }
 
   /** @throws RangeError when the value is no unsigned 32-bit integer, or the message is full. */
   u32(value: number): this {
-    this.#view.setUint32(this.#take(4), fits(value, 0xffffffff), this.#little);
+    this.#put(this.#take(4), 4, fits(value, 0xffffffff));
     return this;
   }
 
@@ -55,7 +54,14 @@ export class ByteWriter {
 
   /** The message written so far. Shape: `length` bytes, not copied: write nothing afterwards. */
   finish(): Uint8Array {
-    return this.#bytes.subarray(0, this.#position);
+    return this.#position === this.#bytes.length ? this.#bytes : this.#bytes.subarray(0, this.#position);
+  }
+
+  #put(start: number, length: number, value: number): void {
+    for (let at = 0; at < length; at++) {
+      const shift = 8 * (this.#little ? at : length - 1 - at);
+      this.#bytes[start + at] = (value >>> shift) & 0xff;
+    }
   }
 
   #take(length: number): number {

@@ -206,7 +206,7 @@ function readName(reader: ByteReader, min = 1): string {
   const length = reader.u8();
   if (length < min || length > MAX_NODE_NAME_BYTES) throw reader.error(`name of ${length} bytes`);
   try {
-    return decoder.decode(reader.bytes(length));
+    return reader.text(length, decoder);
   } catch (error) {
     if (error instanceof TypeError) throw reader.error("name is not UTF-8");
     throw error;

@@ -31,36 +31,69 @@ const lenientDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A map with its keys in byte order, as memberlist sorts them. @throws RangeError for a number that is no unsigned 32-bit integer. */
 export function encodeFields(fields: Readonly<Record<string, FieldValue>>): Uint8Array {
-  const entries = Object.entries(fields).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  if (entries.length > 15) throw new RangeError(`${entries.length} fields do not fit a small map`);
-  const parts = entries.flatMap(([name, value]) => [encodeRaw(encoder.encode(name)), encodeValue(value)]);
-  const writer = new ByteWriter(parts.reduce((sum, part) => sum + part.length, 1)).u8(0x80 | entries.length);
-  for (const part of parts) writer.bytes(part);
+  const names = Object.keys(fields).sort();
+  if (names.length > 15) throw new RangeError(`${names.length} fields do not fit a small map`);
+  const values = names.map((name) => {
+    const value = fields[name] ?? 0;
+    return typeof value === "string" ? encoder.encode(value) : value;
+  });
+  let size = 1;
+  for (const [index, name] of names.entries()) size += rawSize(nameBytes(name)) + sizeOf(values[index] ?? 0);
+  const writer = new ByteWriter(size).u8(0x80 | names.length);
+  for (const [index, name] of names.entries()) {
+    writeRaw(writer, nameBytes(name));
+    writeValue(writer, values[index] ?? 0, typeof fields[name] === "string");
+  }
   return writer.finish();
 }
 
-function encodeValue(value: FieldValue): Uint8Array {
-  if (typeof value === "number") return encodeInteger(value);
-  if (typeof value === "boolean") return Uint8Array.of(value ? 0xc3 : 0xc2);
-  if (typeof value === "string") return encodeRaw(encoder.encode(value));
-  return value.length === 0 ? Uint8Array.of(0xc0) : encodeRaw(value);
+/** Bytes of the fields' names: a few dozen of ours. */
+const knownNames = new Map<string, Uint8Array>();
+
+function nameBytes(name: string): Uint8Array {
+  let bytes = knownNames.get(name);
+  if (bytes === undefined) {
+    bytes = encoder.encode(name);
+    knownNames.set(name, bytes);
+  }
+  return bytes;
 }
 
-function encodeInteger(value: number): Uint8Array {
-  const writer = new ByteWriter(5);
+type EncodedValue = number | boolean | Uint8Array;
+
+/** Bytes that a value takes. */
+function sizeOf(value: EncodedValue): number {
+  if (typeof value === "number") return integerSize(value);
+  return typeof value === "boolean" ? 1 : rawSize(value);
+}
+
+function integerSize(value: number): number {
+  return value <= 0x7f ? 1 : value <= 0xff ? 2 : value <= 0xffff ? 3 : 5;
+}
+
+function rawSize({ length }: Uint8Array): number {
+  return length + (length <= 31 ? 1 : length <= 0xffff ? 3 : 5);
+}
+
+function writeValue(writer: ByteWriter, value: EncodedValue, isText: boolean): void {
+  if (typeof value === "number") writeInteger(writer, value);
+  else if (typeof value === "boolean") writer.u8(value ? 0xc3 : 0xc2);
+  else if (value.length === 0 && !isText) writer.u8(0xc0);
+  else writeRaw(writer, value);
+}
+
+function writeInteger(writer: ByteWriter, value: number): void {
   if (value <= 0x7f) writer.u8(value);
   else if (value <= 0xff) writer.u8(0xcc).u8(value);
   else if (value <= 0xffff) writer.u8(0xcd).u16(value);
   else writer.u8(0xce).u32(value);
-  return writer.finish();
 }
 
-function encodeRaw(bytes: Uint8Array): Uint8Array {
-  const writer = new ByteWriter(5 + bytes.length);
+function writeRaw(writer: ByteWriter, bytes: Uint8Array): void {
   if (bytes.length <= 31) writer.u8(0xa0 | bytes.length);
   else if (bytes.length <= 0xffff) writer.u8(0xda).u16(bytes.length);
   else writer.u8(0xdb).u32(bytes.length);
-  return writer.bytes(bytes).finish();
+  writer.bytes(bytes);
 }
 
 /**
@@ -76,7 +109,7 @@ export function readFields(reader: ByteReader): Fields {
   for (let index = 0; index < count; index++) {
     const name = readValue(reader, budget);
     if (name === null || typeof name !== "object") throw refusal(reader, "a field's name is no text");
-    const text = name.remaining > MAX_FIELD_NAME ? undefined : lenientDecoder.decode(name.bytes(name.remaining));
+    const text = name.remaining > MAX_FIELD_NAME ? undefined : name.text(name.remaining, lenientDecoder);
     const value = readValue(reader, budget);
     if (text !== undefined) values.set(text, value);
   }
@@ -227,10 +260,12 @@ export class Fields {
 
   /** UTF-8 text of at most `max` bytes. @throws PacketError `tooLong`, `malformed`. */
   text(name: string, max: number): string {
+    const value = this.#raw(name);
+    if (value === undefined) return "";
+    if (value.remaining > max) throw this.#error(`${name} has ${value.remaining} bytes, more than ${max}`, "tooLong");
     try {
-      return strictDecoder.decode(this.bytes(name, max));
-    } catch (error) {
-      if (error instanceof PacketError) throw error;
+      return value.text(value.remaining, strictDecoder);
+    } catch {
       throw this.#error(`${name} is no UTF-8`);
     }
   }
@@ -238,7 +273,7 @@ export class Fields {
   /** The first `max` bytes of a text, whatever they are. @throws PacketError `malformed`. */
   beginning(name: string, max: number): string {
     const value = this.#raw(name);
-    return value === undefined ? "" : lenientDecoder.decode(value.bytes(Math.min(value.remaining, max)));
+    return value === undefined ? "" : value.text(Math.min(value.remaining, max), lenientDecoder);
   }
 
   #raw(name: string): ByteReader | undefined {
