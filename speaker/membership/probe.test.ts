@@ -1,16 +1,19 @@
 import { beforeEach, describe, expect, test } from "vitest";
 
 import { LAN_TIMING } from "./membership-protocol.ts";
-import { MAX_RELAYED_PINGS } from "./relay.ts";
+import { MAX_RELAYED_PINGS, NACK_AFTER } from "./relay.ts";
 import { alive, endpointOf, SELF, SELF_ENDPOINT, ToyMember } from "./toy-member.ts";
 
 const { probeIntervalMs, probeTimeoutMs } = LAN_TIMING;
 
 let member: ToyMember;
 
+/** What the member under test has. */
+const OUR_META = Uint8Array.of(7);
+
 /** Members 1 to `count`, their news said, and just before the next probe. */
-function withMembers(count: number): void {
-  for (let number = 1; number <= count; number += 1) member.feed(endpointOf(number), alive(number));
+function withMembers(count: number, meta = OUR_META): void {
+  for (let number = 1; number <= count; number += 1) member.feed(endpointOf(number), alive(number, 1, { meta }));
   for (let rounds = 0; rounds < 100 && member.machine.snapshot().queuedNews > 0; rounds += 1) runAnswering(100);
   member.sent = [];
   member.told = [];
@@ -130,6 +133,14 @@ describe("a probe", () => {
     expect(nextPing().sequence).toBeGreaterThan(0x7fff_0000);
   });
 
+  test("asks members of another kind for no nack, and blames itself a little", () => {
+    withMembers(5, Uint8Array.of(1));
+    nextPing();
+    member.run(probeIntervalMs + 2);
+    expect(member.sentOf("indirectPing").map(({ message }) => message.nack)).toEqual([false, false, false]);
+    expect(member.machine.snapshot().awarenessScore).toBe(1);
+  });
+
   test("takes longer the worse this member does", () => {
     withMembers(1);
     nextPing();
@@ -214,11 +225,24 @@ describe("an indirect ping", () => {
 
   test.each([true, false])("that nobody answers ends with a nack if one was asked for: %s", (nack) => {
     member.feed(asker, { ...request, nack, source: endpointOf(3) });
-    member.run(probeTimeoutMs - 1);
+    member.run(NACK_AFTER * probeTimeoutMs - 1);
     expect(member.sentOf("nack")).toEqual([]);
     member.run(1);
     expect(member.sentOf("nack").map(({ to, message }) => [to, message.sequence])).toEqual(nack ? [[endpointOf(3), 77]] : []);
   });
+});
+
+test("an ack that comes after the nack is passed back until the timeout", () => {
+  const request = { kind: "indirectPing" as const, sequence: 77, node: "node-2", target: endpointOf(2), nack: true, source: undefined, sourceNode: "node-1" };
+  for (const waitMs of [probeTimeoutMs - 1, probeTimeoutMs]) {
+    member.sent = [];
+    member.feed(endpointOf(1), request);
+    const [ping] = member.sentOf("ping");
+    member.run(waitMs);
+    expect(member.sentOf("nack")).toHaveLength(1);
+    member.feed(endpointOf(2), { kind: "ack", sequence: ping?.message.sequence ?? 0, payload: new Uint8Array() });
+    expect(member.sentOf("ack")).toHaveLength(waitMs < probeTimeoutMs ? 1 : 0);
+  }
 });
 
 test("of too many relayed pings the oldest is forgotten", () => {

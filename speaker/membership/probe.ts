@@ -3,13 +3,17 @@
  *
  *     ping --(probeTimeout)--> indirect pings through others, and a ping over TCP --(interval x awareness)--> suspect
  *
- * An ack, from whoever brings it, ends the probe at any moment. Nacks of those asked in between say that this node's own
- * packets travel: as many as are missing lower the awareness. An answer over TCP alone clears the member, at the end.
+ * An ack, from whoever brings it, ends the probe at any moment. An answer over TCP alone clears the member, at the end.
+ *
+ * Nacks of those asked in between say that this node's own packets travel: as many as are missing worsen the awareness. They
+ * are asked of members of our own kind only, those with our meta: memberlist sends its nacks so late that they miss the end
+ * of every probe that is not stretched, and each real failure would count against this node.
  */
 
 import type { Instant } from "../machine.ts";
 import type { Context } from "./context.ts";
 import type { MemberRecord } from "./member-list.ts";
+import { isSameBytes } from "./member-rules.ts";
 import type { MemberRules } from "./member-rules.ts";
 import type { StreamId } from "./membership-protocol.ts";
 import type { PingMessage } from "./message.ts";
@@ -17,8 +21,6 @@ import type { Streams } from "./streams.ts";
 
 /** From this version of the protocol on a member answers pings over TCP. */
 const TCP_PING_VERSION = 3;
-/** From this one on it sends nacks. */
-const NACK_VERSION = 4;
 
 interface Probe {
   readonly target: MemberRecord;
@@ -116,7 +118,7 @@ export class Prober {
     const { target, sequence } = probe;
     probe.askOthersAt = undefined;
     for (const peer of list.pick(timing.indirectChecks, (record) => record !== self && record !== target && record.state === "alive")) {
-      const nack = (peer.versions[1] ?? 0) >= NACK_VERSION;
+      const nack = isSameBytes(peer.meta, self.meta);
       if (nack) probe.expectedNacks += 1;
       this.#context.send(peer.endpoint, { kind: "indirectPing", sequence, node: target.node, target: target.endpoint, nack, source: self.endpoint, sourceNode: self.node });
     }
