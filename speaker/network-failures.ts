@@ -48,6 +48,11 @@ export class NetworkFailures {
   }
 }
 
+/** The device has gone, or is down. */
+export function isInterfaceDown({ code }: SysError): boolean {
+  return INTERFACE_DOWN.includes(code);
+}
+
 function kindOf(code: string): "InterfaceDown" | "QueueFull" | "Unreachable" | "PeerGone" | "Failed" {
   if (INTERFACE_DOWN.includes(code)) return "InterfaceDown";
   if (QUEUE_FULL.includes(code)) return "QueueFull";

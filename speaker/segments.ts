@@ -10,6 +10,7 @@ import { SysError } from "../sys/sys-error.ts";
 import { parseMacAddress } from "../wire/mac-address.ts";
 import type { MacAddress } from "../wire/mac-address.ts";
 import { interfaceFacts, sameInterfaceFacts } from "./layer2/interface-fact.ts";
+import { isInterfaceDown, NetworkFailures } from "./network-failures.ts";
 import type { InterfaceFact } from "./packet-protocol.ts";
 
 export interface SegmentsPorts {
@@ -31,13 +32,6 @@ export const MAX_FRAMES_PER_SOCKET = 64;
 /** Bytes kept of a frame: an ARP packet has 42. */
 const FRAME_BYTES = 2048;
 
-/** Errors that say "the interface has gone or is down": netlink tells the rest. */
-const INTERFACE_GONE: readonly string[] = ["ENETDOWN", "ENXIO", "ENODEV"];
-/** Errors that say "not now". */
-const QUEUE_FULL: readonly string[] = ["ENOBUFS", "EAGAIN"];
-/** Errors that no peer and no network can cause: a mistake of ours, which must not go on. */
-const OUR_MISTAKE: readonly string[] = ["EBADF", "ENOTSOCK", "EFAULT"];
-
 export class Segments {
   readonly #ports: SegmentsPorts;
   readonly #exclude: readonly RegExp[];
@@ -46,12 +40,12 @@ export class Segments {
   /** Interfaces whose socket says that the device went, though netlink has not said so. */
   readonly #doubted = new Set<number>();
   readonly #buffer = new Uint8Array(FRAME_BYTES);
-  /** Error codes that a warning was given for: as many as the OS has. */
-  readonly #warnedOf = new Set<string>();
+  readonly #failures: NetworkFailures;
   #facts: readonly InterfaceFact[] = [];
 
   constructor(ports: SegmentsPorts, exclude: readonly RegExp[]) {
     this.#ports = ports;
+    this.#failures = new NetworkFailures(ports);
     this.#exclude = exclude;
   }
 
@@ -95,8 +89,7 @@ export class Segments {
       try {
         length = socket.receive(this.#buffer);
       } catch (error) {
-        this.networkError(error, "receive");
-        if (isInterfaceGone(error)) this.#doubt(interfaceIndex);
+        if (isInterfaceDown(this.#failures.record(error, "receive"))) this.#doubt(interfaceIndex);
         return;
       }
       if (length === undefined) return;
@@ -112,23 +105,8 @@ export class Segments {
       socket.send(bytes);
       return true;
     } catch (error) {
-      this.networkError(error, "send");
+      this.#failures.record(error, "send");
       return false;
-    }
-  }
-
-  /** Counts what the network did to a packet, and warns once of what is unusual. @throws whatever is no fault of the network */
-  networkError(error: unknown, direction: "send" | "receive"): void {
-    if (!(error instanceof SysError) || OUR_MISTAKE.includes(error.code)) throw error;
-    if (isInterfaceGone(error)) {
-      this.#ports.dropped(`${direction}InterfaceDown`);
-    } else if (QUEUE_FULL.includes(error.code)) {
-      this.#ports.dropped(`${direction}QueueFull`);
-    } else {
-      this.#ports.dropped(`${direction}Failed`);
-      if (this.#warnedOf.has(error.code)) return;
-      this.#warnedOf.add(error.code);
-      this.#ports.warn(`${direction}Failed`, { code: error.code, syscall: error.syscall });
     }
   }
 
@@ -152,7 +130,7 @@ export class Segments {
         this.#indexByFd.set(socket.fd, interfaceIndex);
         this.#ports.poller.add(socket.fd);
       } catch (error) {
-        if (!isInterfaceGone(error)) throw error;
+        if (!(error instanceof SysError) || !isInterfaceDown(error)) throw error;
         // It went between the kernel's telling and our binding; the event that says so is on its way.
         return { ...fact, usable: false, reason: "down" };
       }
@@ -172,8 +150,4 @@ export class Segments {
     socket.close();
     this.#ports.down(interfaceIndex);
   }
-}
-
-function isInterfaceGone(error: unknown): boolean {
-  return error instanceof SysError && INTERFACE_GONE.includes(error.code);
 }
