@@ -120,6 +120,14 @@ describe("failing", () => {
     expect(network.heard("member").filter(({ member }) => member.state !== "alive")).toEqual([]);
   });
 
+  test("where datagrams are filtered, TCP keeps everybody alive", () => {
+    startAll(3);
+    network.run(2_000);
+    network.lose(() => true);
+    network.run(30_000);
+    expect(network.heard("member").filter(({ member }) => member.state !== "alive")).toEqual([]);
+  });
+
   test("somebody wrongly suspected refutes, and lives on with a higher incarnation", () => {
     const names = startAll(4);
     network.run(2_000);
