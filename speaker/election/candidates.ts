@@ -19,15 +19,9 @@ export class Candidates {
   readonly #parts: CandidatesParts;
   /** Groups by their owner. */
   readonly #owned = new Map<string, number>();
-  #readyNodes: number | undefined;
 
   constructor(parts: CandidatesParts) {
     this.#parts = parts;
-  }
-
-  /** Who is ready may be different now. */
-  membersChanged(): void {
-    this.#readyNodes = undefined;
   }
 
   /** A group has another owner. */
@@ -53,7 +47,7 @@ export class Candidates {
   /** How many come before this node. */
   position(group: Group): number {
     const { node, holder } = this.#parts;
-    return positionOf(node, holder.groups.size >= this.#cap(), this.#question(group));
+    return positionOf(node, holder.groups.size >= this.#cap(group), this.#question(group));
   }
 
   /** Whether nobody would come before this node if it had its interfaces. */
@@ -65,7 +59,7 @@ export class Candidates {
   /** Who is to get what this node gives up. `given`: what was given in the same go, by node. */
   successor(group: Group, given: ReadonlyMap<string, number>): string | undefined {
     const { node, template, peers } = this.#parts;
-    const cap = this.#cap();
+    const cap = this.#cap(group);
     return successorOf(node, {
       ...this.#question(group),
       ownTemplate: template,
@@ -89,16 +83,10 @@ export class Candidates {
     return { order: group.order, scores: group.scores, fitness: (other) => this.fitness(group, other) };
   }
 
-  #cap(): number {
-    return capOf(this.#parts.table.candidateGroups, this.#countReady());
-  }
-
-  #countReady(): number {
-    if (this.#readyNodes === undefined) {
-      this.#readyNodes = 1;
-      for (const peer of this.#parts.peers.all()) if (peer.state === "alive" && peer.isReady) this.#readyNodes += 1;
-    }
-    return this.#readyNodes;
+  /** The share of this node's groups is taken over those that are fit for this one: those that are not can't take theirs. */
+  #cap(group: Group): number {
+    const fit = group.order.filter((other) => this.fitness(group, other) !== "out").length;
+    return capOf(this.#parts.table.candidateGroups, fit);
   }
 
   #ownedBy(node: string): number {

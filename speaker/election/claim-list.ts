@@ -124,6 +124,11 @@ export class OwnList {
     return { ...this.digest(), facts: this.#facts, base: this.#version, entries, removed: [] };
   }
 
+  /** Whether the entries of an update of this list are still in it, with the same terms. */
+  stillSays(update: ClaimsUpdate): boolean {
+    return update.entries.every(({ address, term }) => this.get(address)?.term === term);
+  }
+
   /** What changed since the last call, in steps that each fit a datagram and make one version; [] when nothing did. */
   takeDeltas(): ClaimsUpdate[] {
     if (this.#changed.size === 0 && !this.#factsChanged) return [];

@@ -114,6 +114,24 @@ describe("death", () => {
     members.run(10_000);
     expect(members.held("b")).toEqual(before);
     expect(members.said("b", "askSegment", 2000).length).toBeGreaterThan(100);
+    // Nor with its first frame: it has to find out who lives before.
+    members.node("b").hears = true;
+    members.run(500);
+    for (const node of ["a", "c"]) members.setState("b", node, "alive");
+    members.run(5000);
+    expect(members.held("b")).toEqual(before);
+  });
+
+  test("a node that was deaf takes what is free a second after it hears again", () => {
+    const members = settledMembers(3, ["a", "b"]);
+    members.node("b").hears = false;
+    members.run(3000);
+    members.kill("a", 200);
+    members.run(1000);
+    expect(members.held("b").length).toBeLessThan(3);
+    members.node("b").hears = true;
+    members.run(1100);
+    expect(members.held("b")).toHaveLength(3);
   });
 
   test("a frame from before the suspicion proves nothing", () => {
@@ -125,7 +143,7 @@ describe("death", () => {
     members.run(1);
     members.give(other, { kind: "suspected", node: owner, since: members.now });
     for (const node of NODES) if (node !== other) members.setState(other, node, "dead");
-    members.run(1000);
+    members.run(150);
     expect(members.view(other, "192.0.0.1")?.mine).toBe(false);
     members.give(other, { kind: "frame", interfaceIndex: ETH0.index });
     expect(members.view(other, "192.0.0.1")?.mine).toBe(true);

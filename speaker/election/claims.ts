@@ -73,7 +73,6 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   readonly #table: GroupTable;
   readonly #hearing: Hearing;
   readonly #holder: Holder;
-  readonly #candidates: Candidates;
   readonly #handovers: Handovers;
   readonly #restart: Restart;
   readonly #keeper: GroupKeeper;
@@ -118,7 +117,6 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     const handovers = new Handovers({ ...parts, holder, candidates });
     const restart = new Restart(holder);
     this.#holder = holder;
-    this.#candidates = candidates;
     this.#handovers = handovers;
     this.#restart = restart;
     this.#keeper = new GroupKeeper({ ...parts, holder, candidates, handovers, restart, hearing: this.#hearing });
@@ -301,6 +299,9 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
       case "ask":
         this.#hearing.askAgain(now);
         return;
+      case "trust":
+        this.#touchAll();
+        return;
       case "speak":
         this.#speak(now);
         return;
@@ -327,7 +328,6 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   #settleUp(now: Instant): void {
     if (this.#membersChanged) {
       this.#membersChanged = false;
-      this.#candidates.membersChanged();
       this.#judgeSettled(now);
       this.#handovers.plan(now);
       if (this.#keeper.watched.size > 0) this.#deadlines.setEarlier("relook", now + RELOOK_AFTER_MS);
@@ -357,7 +357,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     const updates = this.#own.takeDeltas();
     if (updates.length > 0) this.#digestIsNews = true;
     this.#outbox.push(updates);
-    for (const update of this.#outbox.take(now)) this.#outputs.push({ kind: "send", to: "all", update, reliable: false });
+    for (const update of this.#outbox.take(now, (update) => this.#own.stillSays(update))) this.#outputs.push({ kind: "send", to: "all", update, reliable: false });
     for (const [node, addresses] of this.#keeper.contested) {
       for (let at = 0; at < addresses.length; at += MAX_CONTESTED_AT_ONCE) {
         this.#outputs.push({ kind: "send", to: node, update: this.#own.repeat(addresses.slice(at, at + MAX_CONTESTED_AT_ONCE)), reliable: false });

@@ -19,7 +19,7 @@ import type { Group, GroupTable, Held } from "./group-table.ts";
 import type { Handovers } from "./handovers.ts";
 import type { Hearing } from "./hearing.ts";
 import type { Holder, HolderParts } from "./holder.ts";
-import { TAKE_STEP_MS } from "./placement.ts";
+import { MAX_STEPS, TAKE_STEP_MS } from "./placement.ts";
 import type { Restart } from "./restart.ts";
 
 /** How long a release that names its successor keeps others from taking it. */
@@ -143,7 +143,7 @@ export class GroupKeeper {
   #turn(group: Group, freeSince: Instant, now: Instant): { due: Instant; reason: OwnReason } {
     const { candidates, restart, peers, node } = this.#parts;
     if (restart.has(group)) return { due: now, reason: "Resumed" };
-    const position = candidates.position(group);
+    const position = Math.min(candidates.position(group), MAX_STEPS);
     const due = freeSince + position * TAKE_STEP_MS;
     const release = this.#lastRelease(group, now);
     if (release?.successor === node) return { due: now, reason: "HandedOver" };
@@ -186,6 +186,7 @@ export class GroupKeeper {
   #hasHeard(group: Group, helds: readonly Held[], now: Instant): boolean {
     const { standing, hearing, peers } = this.#parts;
     if (standing.isAlone) return true;
+    if (!hearing.isTrusted(now)) return false;
     const lost = group.lostOwner === undefined ? undefined : peers.get(group.lostOwner);
     const since = lost === undefined || lost.isPresent ? -Infinity : (lost.suspectedSince ?? -Infinity);
     const deaf = helds.filter(({ usable }) => !hearing.heard(usable, since, now));

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { Deadlines } from "./deadlines.ts";
 import { ETH0 } from "./fake-members.ts";
 import { Group } from "./group-table.ts";
-import { ASK_INTERVAL_MS, HEARD_WITHIN_MS, Hearing } from "./hearing.ts";
+import { ASK_INTERVAL_MS, DEAF_AFTER_MS, HEARD_WITHIN_MS, Hearing, TRUST_AFTER_MS } from "./hearing.ts";
 
 const ETH1 = { ...ETH0, name: "eth1", index: 3 };
 
@@ -17,6 +17,19 @@ describe("Hearing", () => {
     expect(hearing.heard([ETH1, ETH0], -Infinity, 1000)).toBe(true);
     expect(hearing.heard([ETH0], -Infinity, 1000 + HEARD_WITHIN_MS)).toBe(true);
     expect(hearing.heard([ETH0], -Infinity, 1001 + HEARD_WITHIN_MS)).toBe(false);
+  });
+
+  test("who was deaf is not trusted for a second after it hears again", () => {
+    for (const [waited, isDeaf] of [[DEAF_AFTER_MS, false], [DEAF_AFTER_MS + 1, true]] as const) {
+      const deadlines = new Deadlines();
+      const hearing = new Hearing(deadlines, () => {});
+      hearing.wait(new Group("x"), [ETH0], 0);
+      hearing.frame(ETH0.index, waited);
+      expect(hearing.isTrusted(waited)).toBe(!isDeaf);
+      expect(hearing.isTrusted(waited + TRUST_AFTER_MS - 1)).toBe(!isDeaf);
+      expect(hearing.isTrusted(waited + TRUST_AFTER_MS)).toBe(true);
+      expect(deadlines.get("trust")).toBe(isDeaf ? waited + TRUST_AFTER_MS : undefined);
+    }
   });
 
   test("a segment is asked once for all groups that wait, and again until the frame comes", () => {

@@ -1,6 +1,8 @@
 /**
  * A node that hears nothing takes nothing: when frames came in on each interface, and which groups wait for one. While
- * something waits, the segment is asked again and again, so that whoever is there answers.
+ * something waits, the segment is asked again and again, so that whoever is there answers. A node that was deaf believes
+ * everybody else dead; when it hears again, its first frame is no proof of that, and it takes nothing until it had the time
+ * to find out who lives.
  */
 import type { Instant } from "../machine.ts";
 import type { InterfaceFact } from "../packet-protocol.ts";
@@ -11,15 +13,20 @@ import type { Group } from "./group-table.ts";
 export const HEARD_WITHIN_MS = 3000;
 /** Between two questions to a segment. */
 export const ASK_INTERVAL_MS = 50;
+/** Who waited longer than this for a frame, several questions, was deaf. */
+export const DEAF_AFTER_MS = 160;
+/** How long a node that was deaf takes nothing once it hears again: absent peers are pinged several times meanwhile. */
+export const TRUST_AFTER_MS = 1000;
 
 export class Hearing {
   readonly #deadlines: Deadlines;
   readonly #ask: (interfaceIndex: number) => void;
   readonly #lastFrame = new Map<number, Instant>();
   /** Groups by the interface that they wait for. */
-  readonly #waiting = new Map<number, Set<Group>>();
+  readonly #waiting = new Map<number, { readonly groups: Set<Group>; readonly since: Instant }>();
+  #trustFrom: Instant = -Infinity;
 
-  /** @param deadlines gets "ask", upon which `askAgain` is to be called. */
+  /** @param deadlines gets "ask", upon which `askAgain` is to be called, and "trust", upon which everything is to be looked at. */
   constructor(deadlines: Deadlines, ask: (interfaceIndex: number) => void) {
     this.#deadlines = deadlines;
     this.#ask = ask;
@@ -28,9 +35,20 @@ export class Hearing {
   /** A frame came in. Returns the groups that waited for it. */
   frame(interfaceIndex: number, now: Instant): Group[] {
     this.#lastFrame.set(interfaceIndex, now);
-    const groups = [...(this.#waiting.get(interfaceIndex) ?? [])];
+    const waiting = this.#waiting.get(interfaceIndex);
+    if (waiting === undefined) return [];
+    if (now - waiting.since > DEAF_AFTER_MS) {
+      this.#trustFrom = now + TRUST_AFTER_MS;
+      this.#deadlines.set("trust", this.#trustFrom);
+    }
+    const groups = [...waiting.groups];
     for (const group of groups) this.stop(group);
     return groups;
+  }
+
+  /** False for a while after the node was deaf. */
+  isTrusted(now: Instant): boolean {
+    return now >= this.#trustFrom;
   }
 
   /** Whether a frame came in on one of these since then, and lately. */
@@ -43,12 +61,12 @@ export class Hearing {
   wait(group: Group, interfaces: readonly InterfaceFact[], now: Instant): void {
     group.isWaitingToHear = true;
     for (const { index } of interfaces) {
-      const groups = this.#waiting.get(index);
-      if (groups !== undefined) {
-        groups.add(group);
+      const waiting = this.#waiting.get(index);
+      if (waiting !== undefined) {
+        waiting.groups.add(group);
         continue;
       }
-      this.#waiting.set(index, new Set([group]));
+      this.#waiting.set(index, { groups: new Set([group]), since: now });
       this.#ask(index);
     }
     this.#deadlines.setEarlier("ask", now + ASK_INTERVAL_MS);
@@ -57,7 +75,7 @@ export class Hearing {
   stop(group: Group): void {
     if (!group.isWaitingToHear) return;
     group.isWaitingToHear = false;
-    for (const [index, groups] of this.#waiting) {
+    for (const [index, { groups }] of this.#waiting) {
       groups.delete(group);
       if (groups.size === 0) this.#waiting.delete(index);
     }

@@ -25,8 +25,8 @@ export class Outbox {
     for (const update of updates) if (this.#fresh.length < MAX_QUEUED_UPDATES) this.#fresh.push(update);
   }
 
-  /** What may be sent now. */
-  take(now: Instant): ClaimsUpdate[] {
+  /** What may be sent now. What is no longer true is not said again: whoever missed it will ask. */
+  take(now: Instant, isTrue: (update: ClaimsUpdate) => boolean): ClaimsUpdate[] {
     if (now >= this.#periodEnds) {
       this.#periodEnds = now + PACE_MS;
       this.#left = UPDATES_AT_ONCE;
@@ -37,6 +37,7 @@ export class Outbox {
     this.#left -= taken.length;
     for (let next = this.#repeats[0]; this.#left > 0 && next !== undefined && next.at <= now; next = this.#repeats[0]) {
       this.#repeats.shift();
+      if (!isTrue(next.update)) continue;
       this.#left -= 1;
       taken.push(next.update);
     }

@@ -15,11 +15,22 @@ describe("positionOf", () => {
     ["those that come last don't count", "c", false, { a: "last", b: "last" }, {}, 0],
     ["who comes last lets all fit ones go first", "a", false, { a: "last" }, {}, 3],
     ["among the last, rank decides", "c", false, { a: "last", c: "last", d: "last" }, {}, 2],
-    ["at its cap, a node lets its equals go first", "a", true, {}, {}, 3],
-    ["but none of a lower score", "a", true, {}, { a: 5, b: 5 }, 1],
-    ["and none that comes last anyway", "a", true, { b: "last" }, {}, 2],
+    ["at its cap, a node lets its equals go first", "a", true, {}, {}, 4],
+    ["when all are at their cap, rank decides", "c", true, {}, {}, 6],
+    ["but none of a lower score", "a", true, {}, { a: 5, b: 5 }, 2],
+    ["and none that comes last anyway", "a", true, { b: "last" }, {}, 3],
   ] as const)("%s", (_, node, atCap, fit, score, position) => {
     expect(positionOf(node, atCap, question(fit, score))).toBe(position);
+  });
+
+  test("no two fit nodes have the same position, whichever are at their cap", () => {
+    const caps = fc.array(fc.boolean(), { minLength: 4, maxLength: 4 });
+    fc.assert(
+      fc.property(caps, (atCap) => {
+        const positions = ORDER.map((node, at) => positionOf(node, atCap[at] === true, question()));
+        expect(new Set(positions).size).toBe(ORDER.length);
+      }),
+    );
   });
 
   test("fit nodes below their cap have different positions, from 0 on", () => {

@@ -8,6 +8,8 @@ export type Fitness = "first" | "last" | "out";
 
 /** Between two candidates in line. */
 export const TAKE_STEP_MS = 30;
+/** Who stands further behind waits no longer than this many steps: two claims at a time are better than none for long. */
+export const MAX_STEPS = 32;
 /** A node that has this many times its fair share takes what its equals don't want. */
 export const CAP_FACTOR = 1.25;
 
@@ -24,25 +26,32 @@ export interface PlacementQuestion {
 }
 
 /**
- * How many others come before `node`. A node at its cap lets all fit ones of its own score go first, but none of a lower
- * score: what is preferred stays preferred.
+ * How long a node waits in line, in steps: how many others come before it. No two have the same place if their views are
+ * equal, also when only the node itself knows that it is at its cap. Such a one stands behind all fit ones of its own score,
+ * but before those of a lower score: what is preferred stays preferred.
  */
 export function positionOf(node: string, atCap: boolean, { order, scores, fitness }: PlacementQuestion): number {
   const isLast = fitness(node) === "last";
   const score = scores.get(node);
   let before = 0;
+  let behindOnlyAtCap = 0;
   let isPast = false;
   for (const other of order) {
+    const fit = fitness(other);
     if (other === node) {
       isPast = true;
       if (!isLast && !atCap) return before;
-      continue;
+    } else if (fit === "first") {
+      if (!isPast || isLast) before += 1;
+      else if (scores.get(other) === score) behindOnlyAtCap += 1;
+    } else if (fit === "last" && isLast && !isPast) {
+      before += 1;
     }
-    const goesFirst = isLast ? !isPast : !isPast || scores.get(other) === score;
-    const fit = fitness(other);
-    if (isLast ? fit === "first" || (fit === "last" && goesFirst) : fit === "first" && goesFirst) before += 1;
   }
-  return before;
+  if (isLast) return before;
+  // Its equals that are fit have the places up to here; they may all be at their cap, and then rank decides again.
+  const equalsBefore = order.slice(0, order.indexOf(node)).filter((other) => fitness(other) === "first" && scores.get(other) === score).length;
+  return before + 1 + behindOnlyAtCap + equalsBefore;
 }
 
 export interface SuccessorQuestion extends PlacementQuestion {
