@@ -207,10 +207,10 @@ describe("on fakes", () => {
       ({ a, b } = makeFakes());
     });
 
-    test("a flood of datagrams is read in parts, and whole after standing still", () => {
+    test("a flood of datagrams is read in parts, until nothing is left", () => {
       for (let count = 0; count < 3 * MAX_DATAGRAMS_PER_TURN; count++) perform(a, { kind: "datagram", to: B, bytes: bytes(`${count}`) });
       expect(turn(b)).toHaveLength(MAX_DATAGRAMS_PER_TURN);
-      const rest = b.io.drain();
+      const rest = [...b.io.drain(), ...b.io.drain()];
       expect(rest).toHaveLength(2 * MAX_DATAGRAMS_PER_TURN);
       expect(rest[0]).toEqual({ kind: "datagram", from: A, bytes: bytes(`${MAX_DATAGRAMS_PER_TURN}`) });
       expect(b.io.drain()).toEqual([]);

@@ -39,12 +39,8 @@ export interface AgreementIoOptions {
 /** What this door performs; the driver keeps the other outputs. */
 export type AgreementIoOutput = Extract<AgreementOutput, { kind: "datagram" | "connect" | "streamSend" | "streamEnd" | "streamClose" | "ask" }>;
 
-/** Datagrams read per turn, so that a flood of them leaves ARP its turn. */
-export const MAX_DATAGRAMS_PER_TURN = 128;
-/** Datagrams read after this process stood still: what the kernel keeps of them. */
-export const MAX_DATAGRAMS_PER_DRAIN = 8_192;
-/** Bytes of datagrams read in one call: more than the kernel keeps. */
-export const MAX_DATAGRAM_BYTES_PER_CALL = 8 * 1024 * 1024;
+/** Datagrams read per turn, so that a flood of them leaves ARP its turn: a sealed ping, its answer included, takes up to 0.2 ms. */
+export const MAX_DATAGRAMS_PER_TURN = 32;
 
 export class AgreementIo {
   readonly #ports: AgreementIoPorts;
@@ -83,14 +79,26 @@ export class AgreementIo {
 
   /** Takes in what a descriptor of its own has, a bounded amount; what is left keeps the descriptor ready. Nothing for one that has gone. */
   ready(fd: number, now: Instant): AgreementInput[] {
-    if (fd === this.#udp.fd) return this.#receive(MAX_DATAGRAMS_PER_TURN);
+    if (fd === this.#udp.fd) return this.drain();
     if (this.#questions.owns(fd)) return this.#questions.ready(fd, now);
     return this.#streams.ready(fd, now);
   }
 
-  /** All datagrams that wait, after this process stood still: before anything is concluded from silence. */
+  /** The next datagrams that wait, none when all are read: after this process stood still, before anything is concluded from silence. */
   drain(): AgreementInput[] {
-    return this.#receive(MAX_DATAGRAMS_PER_DRAIN);
+    const inputs: AgreementInput[] = [];
+    while (inputs.length < MAX_DATAGRAMS_PER_TURN) {
+      try {
+        const received = this.#udp.receive(this.#buffer);
+        if (received === undefined) break;
+        const { address, port, length } = received;
+        inputs.push({ kind: "datagram", from: { address, port }, bytes: this.#buffer.slice(0, length) });
+      } catch (error) {
+        this.#failures.record(error, "datagramReceive");
+        break;
+      }
+    }
+    return inputs;
   }
 
   /** Performs an output; what fails at once, or is known at once, is returned. */
@@ -140,23 +148,6 @@ export class AgreementIo {
     } catch (error) {
       this.#failures.record(error, "datagramSend");
     }
-  }
-
-  #receive(most: number): AgreementInput[] {
-    const inputs: AgreementInput[] = [];
-    for (let count = 0, total = 0; count < most && total < MAX_DATAGRAM_BYTES_PER_CALL; count++) {
-      try {
-        const received = this.#udp.receive(this.#buffer);
-        if (received === undefined) break;
-        const { address, port, length } = received;
-        total += length;
-        inputs.push({ kind: "datagram", from: { address, port }, bytes: this.#buffer.slice(0, length) });
-      } catch (error) {
-        this.#failures.record(error, "datagramReceive");
-        break;
-      }
-    }
-    return inputs;
   }
 }
 

@@ -31,6 +31,8 @@ export const TABLE_BUDGET_MS = 1;
 export const TRIM_AFTER_MS = 10_000;
 /** A turn that comes so much too late is told to the machines: what they measured meanwhile was this process's own sleep. */
 export const WOKE_AFTER_MS = 100;
+/** Time for what peers said meanwhile. Less than WOKE_AFTER_MS: catching up under a flood must not look like another sleep. */
+export const CATCH_UP_BUDGET_MS = 50;
 /** How long handing over and saying goodbye may take, before the thread ends all the same. */
 export const STOP_WITHIN_MS = 1_800;
 /** Inputs that one input may cause through the doors: more is a loop. */
@@ -104,12 +106,12 @@ export class Driver {
     const ready = poller.wait(waitMs);
     this.#ports.beat();
     const begin = clock.now();
-    this.#noteLag(Math.max(begin - before - waitMs, this.#lastTurnMs));
+    this.#noteLag(Math.max(begin - before - waitMs, this.#lastTurnMs), begin);
     this.#hearPeers(ready);
     this.#runTimeouts();
-    this.#serve(ready);
+    this.#serve(ready, begin);
     this.#takeMessages();
-    this.#announce({ kind: "timeout" });
+    if (!this.#isSilent) this.#announce({ kind: "timeout" });
     if (ready.length === 0 && this.#trimAt !== undefined && begin >= this.#trimAt) {
       // Nobody asks for anything at this moment, and nothing of the table waits.
       this.#trimAt = undefined;
@@ -117,21 +119,27 @@ export class Driver {
     }
     this.#lastTurnMs = clock.now() - begin;
     this.#counters.turnTook(this.#lastTurnMs);
+    if (this.#stopped) this.#closeAll();
     return !this.#stopped;
   }
 
   #waitMs(now: Instant): number {
     if (this.#slice !== undefined || this.#mayHaveMessages) return 0;
-    const deadlines = [this.#announcer.nextTimeout(), this.#elector.nextTimeout(), this.#ports.agreement?.nextTimeout(), this.#ports.neighbours?.nextTimeout(), this.#stopBy];
+    const deadlines = [this.#isSilent ? undefined : this.#announcer.nextTimeout(), this.#elector.nextTimeout(), this.#ports.agreement?.nextTimeout(), this.#ports.neighbours?.nextTimeout(), this.#stopBy];
     const next = Math.min(...deadlines.map((deadline) => deadline ?? Infinity));
     return Math.min(MAX_WAIT_MS, Math.max(0, Math.ceil(next - now)));
   }
 
-  #noteLag(lagMs: number): void {
+  #noteLag(lagMs: number, now: Instant): void {
     if (lagMs < WOKE_AFTER_MS) return;
     this.#counters.dropped("woke");
     this.#elect({ kind: "woke", lagMs });
-    for (const input of this.#ports.agreement?.drain() ?? []) this.#elect(input);
+    const { agreement, clock } = this.#ports;
+    do {
+      const inputs = agreement?.drain() ?? [];
+      if (inputs.length === 0) return;
+      for (const input of inputs) this.#elect(input);
+    } while (clock.now() - now < CATCH_UP_BUDGET_MS);
   }
 
   #hearPeers(ready: readonly number[]): void {
@@ -150,19 +158,19 @@ export class Driver {
       for (const input of inputs) this.#elect(input);
     }
     if (isDue(this.#elector.nextTimeout(), clock.now())) this.#elect({ kind: "timeout" });
-    if (isDue(this.#stopBy, now)) this.#end();
+    if (isDue(this.#stopBy, now)) this.#stopped = true;
   }
 
-  /** Interfaces, frames, and the eventfd. */
-  #serve(ready: readonly number[]): void {
-    const { wake, interfaces } = this.#ports;
+  /** Interfaces, frames, and the eventfd. Frames are left to the next turn if this process slept during this one. */
+  #serve(ready: readonly number[], begin: Instant): void {
+    const { wake, interfaces, clock } = this.#ports;
     for (const fd of ready) {
       if (fd === wake.fd) {
         wake.drain();
         this.#mayHaveMessages = true;
       } else if (fd === interfaces.fd) {
         if (interfaces.update()) this.#interfacesChanged();
-      } else if (this.#segments.owns(fd)) {
+      } else if (this.#segments.owns(fd) && clock.now() - begin < WOKE_AFTER_MS) {
         this.#segments.receive(fd, (interfaceIndex, bytes) => this.#takeFrame(interfaceIndex, bytes));
       }
     }
@@ -187,6 +195,7 @@ export class Driver {
   #announce(input: AnnouncerInput): void {
     for (const output of this.#announcer.handle(input, this.#ports.clock.now())) {
       if (output.kind === "dropped") this.#counters.dropped(output.reason);
+      else if (this.#isSilent) this.#counters.dropped("silentAfterSleep");
       else if (this.#segments.send(output.interfaceIndex, output.bytes)) this.#counters.gratuitousSent(output.address);
     }
   }
@@ -294,7 +303,8 @@ export class Driver {
         this.#counters.dropped(output.reason);
         return [];
       case "stopped":
-        this.#end();
+        // The sockets stay open for what else this turn brings.
+        this.#stopped = true;
         return [];
       case "ask":
       case "askSegment":
@@ -371,9 +381,7 @@ export class Driver {
     this.#elect({ kind: "interfaces", interfaces });
   }
 
-  #end(): void {
-    if (this.#stopped) return;
-    this.#stopped = true;
+  #closeAll(): void {
     this.#segments.closeAll();
     this.#ports.agreement?.close();
     this.#ports.neighbours?.close();
