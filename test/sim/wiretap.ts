@@ -13,7 +13,8 @@ import type { Keyring } from "../../speaker/membership/keyring.ts";
 
 /** What a sender says of itself. */
 export interface Said {
-  readonly claims: readonly ClaimEntry[];
+  /** With the version of the list that they belong to: steps are repeated, so that an old one may come after a new one. */
+  readonly claims: readonly { readonly entry: ClaimEntry; readonly version: number; readonly boot: number }[];
   readonly incarnations: readonly number[];
 }
 
@@ -55,14 +56,17 @@ function streamMessages(bytes: Uint8Array, keyring: Keyring): StreamMessage[] {
 }
 
 function said(name: string, messages: readonly (PacketMessage | StreamMessage)[]): Said {
-  const claims: ClaimEntry[] = [];
+  const claims: Said["claims"][number][] = [];
   const incarnations: number[] = [];
   for (const message of messages) {
     if (message.kind === "alive" && message.node === name) incarnations.push(message.incarnation);
     if (message.kind === "pushPull") for (const { node, incarnation } of message.states) if (node === name) incarnations.push(incarnation);
     if (message.kind !== "user") continue;
     const { body, sender, hops } = decodeHeraldMessage(message.bytes);
-    if (body.kind === "update" && body.update.owner === name && sender === name && hops === 0) claims.push(...body.update.entries);
+    if (body.kind === "update" && body.update.owner === name && sender === name && hops === 0) {
+      const { entries, version, boot } = body.update;
+      claims.push(...entries.map((entry) => ({ entry, version, boot })));
+    }
   }
   return { claims, incarnations };
 }

@@ -32,6 +32,8 @@ export class Growth implements Checker {
   /** The last claim of each owner, by address. */
   readonly #byOwner = new Map<string, Map<string, Term>>();
   readonly #incarnation = new Map<string, { readonly value: number; readonly wallOffsetMs: number }>();
+  /** Of the newest list that each start of a node sent. */
+  readonly #version = new Map<string, number>();
   readonly #offsets = new Map<string, number>();
 
   constructor(keyring: Keyring) {
@@ -41,7 +43,12 @@ export class Growth implements Checker {
   sent(node: SimNode, bytes: Uint8Array, isStream: boolean, world: World): void {
     const { claims, incarnations } = listen({ name: node.name, bytes, isStream, keyring: this.#keyring });
     for (const incarnation of incarnations) this.#incarnated(node, incarnation, world);
-    for (const entry of claims) if (entry.state === "claim") this.#claimed(node, entry.address, entry.term, world);
+    for (const { entry, version, boot } of claims) {
+      const list = `${node.name} ${boot}`;
+      if (version < (this.#version.get(list) ?? 0)) continue;
+      this.#version.set(list, version);
+      if (entry.state === "claim") this.#claimed(node, entry.address, entry.term, world);
+    }
   }
 
   #incarnated(node: SimNode, value: number, world: World): void {
