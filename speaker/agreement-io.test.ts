@@ -14,7 +14,7 @@ import { makeVethPair, whyNoNamespaces } from "../test/netns/veth-pair.ts";
 import type { AgreementInput } from "./agreement/agreement-protocol.ts";
 import { AgreementIo, MAX_DATAGRAMS_PER_TURN } from "./agreement-io.ts";
 import type { AgreementIoOutput, AgreementIoPorts } from "./agreement-io.ts";
-import { ACCEPT_PAUSE_MS, CLOSE_WITHIN_MS, MAX_ACCEPTED_STREAMS, MAX_OPENED_STREAMS, MAX_WAITING_BYTES_PER_STREAM } from "./agreement-streams.ts";
+import { ACCEPT_PAUSE_MS, CLOSE_WITHIN_MS, MAX_ACCEPTED_STREAMS, MAX_ACCEPTED_STREAMS_PER_PEER, MAX_BYTES_PER_STREAM_PER_TURN, MAX_OPENED_STREAMS, MAX_WAITING_BYTES_PER_STREAM } from "./agreement-streams.ts";
 
 const A = { address: "10.9.0.1", port: 7946 };
 const B = { address: "10.9.0.2", port: 7946 };
@@ -224,15 +224,39 @@ describe("on fakes", () => {
     });
 
     test("too many streams from peers are reset, and there is room again when one has gone", () => {
-      const stranger = tcp.host("10.9.0.9");
-      const streams = Array.from({ length: MAX_ACCEPTED_STREAMS + 1 }, () => stranger.connect(B));
+      const peers = MAX_ACCEPTED_STREAMS / MAX_ACCEPTED_STREAMS_PER_PEER;
+      for (let peer = 0; peer < peers; peer++) for (let count = 0; count < MAX_ACCEPTED_STREAMS_PER_PEER; count++) tcp.host(`10.9.1.${peer}`).connect(B);
+      const late = tcp.host("10.9.0.9").connect(B);
       for (let count = 0; count < 10; count++) turn(b);
       expect(b.inputs).toHaveLength(MAX_ACCEPTED_STREAMS);
       expect(b.dropped).toEqual(["tooManyStreams"]);
-      expect(() => streams.at(-1)?.connected()).toThrow("ECONNRESET");
+      expect(() => late.connected()).toThrow("ECONNRESET");
       perform(b, { kind: "streamClose", stream: 1 });
-      stranger.connect(B);
+      tcp.host("10.9.0.9").connect(B);
       expect(turn(b)).toMatchObject([{ kind: "streamAccepted", stream: 2 * MAX_ACCEPTED_STREAMS + 1 }]);
+    });
+
+    test("a peer that opens streams without end leaves room for the others, and costs each turn little", () => {
+      const flooder = tcp.host("10.9.0.9");
+      for (let count = 0; count < 10; count++) {
+        for (let opened = 0; opened < 100; opened++) flooder.connect(B);
+        for (let reading = 0; reading < 4; reading++) turn(b);
+      }
+      expect(b.inputs).toHaveLength(MAX_ACCEPTED_STREAMS_PER_PEER);
+      perform(a, { kind: "connect", stream: 2, to: B });
+      expect(turn(b)).toMatchObject([{ kind: "streamAccepted", from: { address: A.address } }]);
+      perform(b, { kind: "streamClose", stream: 1 });
+      flooder.connect(B);
+      expect(turn(b)).toMatchObject([{ kind: "streamAccepted", from: { address: "10.9.0.9" } }]);
+    });
+
+    test("a stream that never ends is read in parts", () => {
+      perform(a, { kind: "connect", stream: 2, to: B });
+      perform(a, { kind: "streamSend", stream: 2, bytes: new Uint8Array(3 * MAX_BYTES_PER_STREAM_PER_TURN) });
+      turn(a);
+      turn(b);
+      for (let part = 0; part < 3; part++) expect(turn(b)).toMatchObject([{ kind: "streamBytes", bytes: { length: MAX_BYTES_PER_STREAM_PER_TURN } }]);
+      expect(turn(b)).toEqual([]);
     });
 
     test("too many streams of our own fail, whatever peers have opened", () => {
@@ -279,8 +303,7 @@ describe("on fakes", () => {
       perform(a, { kind: "streamSend", stream: 2, bytes: bytes("x") });
       perform(a, { kind: "streamClose", stream: 2 });
       turn(a);
-      turn(b);
-      turn(b);
+      for (let count = 0; count < 3; count++) turn(b);
       perform(b, { kind: "streamSend", stream: 1, bytes: bytes("y") });
       turn(a);
       expect(a.inputs).toEqual([]);

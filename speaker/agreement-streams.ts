@@ -26,14 +26,16 @@ export interface AgreementStreamsPorts {
 
 /** Streams that peers opened; a further one is reset. */
 export const MAX_ACCEPTED_STREAMS = 192;
+/** The same of one peer's address, so that one that opens without end leaves room for the others; peers have few at a time. */
+export const MAX_ACCEPTED_STREAMS_PER_PEER = 32;
 /** Streams that this side opened; a further one fails as `tooManyStreams`. */
 export const MAX_OPENED_STREAMS = 64;
 /** Bytes of one stream that wait for room: the largest push-pull and the largest list of claims fit several times. */
 export const MAX_WAITING_BYTES_PER_STREAM = 1024 * 1024;
 /** The same of all streams together. */
 export const MAX_WAITING_BYTES = 16 * 1024 * 1024;
-/** Bytes read from one stream per turn. */
-export const MAX_BYTES_PER_STREAM_PER_TURN = 256 * 1024;
+/** Bytes read from one stream per turn, so that all streams together leave ARP its turn. */
+export const MAX_BYTES_PER_STREAM_PER_TURN = 16 * 1024;
 /** Connections accepted per turn. */
 export const MAX_ACCEPTS_PER_TURN = 32;
 /** Connections that may wait to be accepted. */
@@ -42,7 +44,6 @@ export const BACKLOG = 512;
 export const CLOSE_WITHIN_MS = 5_000;
 /** How long no connection is accepted after the system had no descriptor or memory for one: it stays readable meanwhile. */
 export const ACCEPT_PAUSE_MS = 100;
-const READ_BYTES = 64 * 1024;
 
 /** The OS's codes in words. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -66,7 +67,8 @@ const REASONS: Readonly<Record<string, string>> = {
 interface Entry {
   readonly id: number;
   readonly stream: TcpStream;
-  readonly isAccepted: boolean;
+  /** Address of the peer that opened it; undefined when this side did. */
+  readonly peer: string | undefined;
   connecting: boolean;
   readonly waiting: Uint8Array[];
   waitingBytes: number;
@@ -87,8 +89,10 @@ export class AgreementStreams {
   readonly #byFd = new Map<number, Entry>();
   /** Streams that the machine has closed and that are not out yet, the oldest first. */
   readonly #closing = new Set<Entry>();
-  readonly #buffer = new Uint8Array(READ_BYTES);
+  readonly #buffer = new Uint8Array(MAX_BYTES_PER_STREAM_PER_TURN);
   #accepted = 0;
+  /** Accepted streams by the peer's address. */
+  readonly #acceptedOf = new Map<string, number>();
   #waitingBytes = 0;
   #nextId = 1;
   #acceptAgainAt: Instant | undefined;
@@ -143,7 +147,7 @@ export class AgreementStreams {
     } catch (error) {
       return [{ kind: "streamFailed", stream: id, reason: reasonOf(this.#ports.failures.record(error, "streamConnect")) }];
     }
-    this.#add({ id, stream, isAccepted: false });
+    this.#add({ id, stream, peer: undefined });
     return [];
   }
 
@@ -216,22 +220,24 @@ export class AgreementStreams {
         break;
       }
       if (stream === undefined) break;
-      if (this.#accepted >= MAX_ACCEPTED_STREAMS) {
+      const { address, port } = stream.peer;
+      if (this.#accepted >= MAX_ACCEPTED_STREAMS || (this.#acceptedOf.get(address) ?? 0) >= MAX_ACCEPTED_STREAMS_PER_PEER) {
         this.#ports.dropped("tooManyStreams");
         stream.abort();
         continue;
       }
       const id = this.#nextId;
       this.#nextId += 2;
-      this.#add({ id, stream, isAccepted: true });
-      inputs.push({ kind: "streamAccepted", stream: id, from: { address: stream.peer.address, port: stream.peer.port } });
+      this.#add({ id, stream, peer: address });
+      inputs.push({ kind: "streamAccepted", stream: id, from: { address, port } });
     }
     return inputs;
   }
 
-  #add({ id, stream, isAccepted }: Pick<Entry, "id" | "stream" | "isAccepted">): void {
-    const entry: Entry = { id, stream, isAccepted, connecting: !isAccepted, waiting: [], waitingBytes: 0, ending: false, ended: false, peerEnded: false, closeBy: undefined };
-    if (isAccepted) this.#accepted += 1;
+  #add({ id, stream, peer }: Pick<Entry, "id" | "stream" | "peer">): void {
+    const isAccepted = peer !== undefined;
+    const entry: Entry = { id, stream, peer, connecting: !isAccepted, waiting: [], waitingBytes: 0, ending: false, ended: false, peerEnded: false, closeBy: undefined };
+    this.#countAccepted(entry, 1);
     this.#byId.set(id, entry);
     this.#byFd.set(stream.fd, entry);
     this.#ports.poller.add(stream.fd, { readable: true, writable: !isAccepted });
@@ -265,17 +271,10 @@ export class AgreementStreams {
   }
 
   #read(entry: Entry, inputs: AgreementInput[]): void {
-    for (let total = 0; total < MAX_BYTES_PER_STREAM_PER_TURN; ) {
-      const length = entry.stream.receive(this.#buffer);
-      if (length === undefined) return;
-      if (length === 0) {
-        entry.peerEnded = true;
-        inputs.push({ kind: "streamEnded", stream: entry.id });
-        return;
-      }
-      total += length;
-      inputs.push({ kind: "streamBytes", stream: entry.id, bytes: this.#buffer.slice(0, length) });
-    }
+    const length = entry.stream.receive(this.#buffer);
+    if (length === undefined) return;
+    entry.peerEnded = length === 0;
+    inputs.push(length === 0 ? { kind: "streamEnded", stream: entry.id } : { kind: "streamBytes", stream: entry.id, bytes: this.#buffer.slice(0, length) });
   }
 
   /** Lets go of what is over, and waits for what is left. */
@@ -295,6 +294,14 @@ export class AgreementStreams {
     return entry.closeBy === undefined ? [{ kind: "streamFailed", stream: entry.id, reason }] : [];
   }
 
+  #countAccepted({ peer }: Entry, change: 1 | -1): void {
+    if (peer === undefined) return;
+    this.#accepted += change;
+    const count = (this.#acceptedOf.get(peer) ?? 0) + change;
+    if (count === 0) this.#acceptedOf.delete(peer);
+    else this.#acceptedOf.set(peer, count);
+  }
+
   #addWaiting(entry: Entry, bytes: number): void {
     entry.waitingBytes += bytes;
     this.#waitingBytes += bytes;
@@ -305,7 +312,7 @@ export class AgreementStreams {
     if (!this.#byFd.delete(stream.fd)) return;
     if (this.#byId.get(entry.id) === entry) this.#byId.delete(entry.id);
     this.#closing.delete(entry);
-    if (entry.isAccepted) this.#accepted -= 1;
+    this.#countAccepted(entry, -1);
     this.#addWaiting(entry, -entry.waitingBytes);
     this.#ports.poller.remove(stream.fd);
     stream[how]();
