@@ -122,6 +122,20 @@ describe("death", () => {
     expect(members.held("b")).toEqual(before);
   });
 
+  test("a link that comes back brings no takeover by a view of the time when it was gone", () => {
+    const members = settledMembers(12, NODES);
+    members.give("a", { kind: "interfaces", interfaces: [{ ...ETH0, usable: false, reason: "noCarrier" }] });
+    for (const node of ["b", "c"]) members.setState("a", node, "dead");
+    members.run(2000);
+    members.give("a", { kind: "interfaces", interfaces: [ETH0] });
+    members.give("a", { kind: "frame", interfaceIndex: ETH0.index });
+    members.run(500);
+    for (const node of ["b", "c"]) members.setState("a", node, "alive");
+    members.run(5000);
+    expect(members.held("a")).toEqual([]);
+    members.ownership();
+  });
+
   test("a node that was deaf takes what is free a second after it hears again", () => {
     const members = settledMembers(3, ["a", "b"]);
     members.node("b").hears = false;

@@ -21,6 +21,7 @@
  * Rows are looked at when the timeout comes that they ask for at once, so that those of one change are seen together.
  */
 import type { Instant, Machine } from "../machine.ts";
+import type { InterfaceFact } from "../packet-protocol.ts";
 import { Candidates } from "./candidates.ts";
 import { OwnList } from "./claim-list.ts";
 import { snapshotOf } from "./claim-snapshot.ts";
@@ -162,19 +163,19 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
         this.#membersChanged = true;
         return false;
       case "interfaces":
-        if (this.#table.setInterfaces(input.interfaces)) this.#touchAll();
+        this.#setInterfaces(input.interfaces, now);
         return false;
       case "members":
         if (this.#peers.setMembers(input.members, now)) this.#standing.viewChanged(now);
         return false;
       case "known":
-        if (this.#standing.setKnown(input.nodes, now)) this.#membersChanged = true;
+        this.#membersChanged ||= this.#standing.setKnown(input.nodes, now);
         return false;
       case "gateway":
         this.#standing.setGateway(input.heard, now);
         return false;
       case "suspected":
-        this.#peers.suspected(input.node, input.since);
+        this.#peers.suspected(input.node, input.since !== undefined, now);
         this.#standing.count(now);
         return false;
       case "frame":
@@ -198,6 +199,13 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
         this.#timeout(now);
         return false;
     }
+  }
+
+  #setInterfaces(interfaces: readonly InterfaceFact[], now: Instant): void {
+    const added = this.#table.setInterfaces(interfaces);
+    if (added === undefined) return;
+    for (const index of added) this.#hearing.distrust(index, now);
+    this.#touchAll();
   }
 
   #removeRow(address: string, now: Instant): void {
@@ -284,39 +292,29 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
         if (group !== undefined) this.#handovers.due(group, now);
         break;
       case "pull":
-        this.#peers.pullDue(whom, now);
-        return;
+        return this.#peers.pullDue(whom, now);
       case "void":
       case "grace":
-        this.#peers.voidDue(whom);
-        return;
+        return this.#peers.voidDue(whom);
       case "forget":
-        this.#peers.forgetDue(whom, now);
-        return;
+        return this.#peers.forgetDue(whom, now);
       case "released":
-        this.#holder.releasedDue(whom);
-        return;
+        return this.#holder.releasedDue(whom);
       case "ask":
-        this.#hearing.askAgain(now);
-        return;
+        return this.#hearing.askAgain(now);
       case "trust":
-        this.#touchAll();
-        return;
+        return this.#touchAll();
       case "speak":
-        this.#speak(now);
-        return;
+        return this.#speak(now);
       case "upgrade":
-        this.#holder.upgrade(now);
-        return;
+        return this.#holder.upgrade(now);
       case "settle":
-        this.#judgeSettled(now);
-        return;
+        return this.#judgeSettled(now);
       case "relook":
         for (const watched of this.#keeper.watched) this.#touched.add(watched);
         return;
       case "resume":
-        this.#restart.forget();
-        return;
+        return this.#restart.forget();
       case "well":
         for (const held of this.#holder.groups) this.#touched.add(held);
         return;

@@ -186,7 +186,7 @@ export class GroupKeeper {
   #hasHeard(group: Group, helds: readonly Held[], now: Instant): boolean {
     const { standing, hearing, peers } = this.#parts;
     if (standing.isAlone) return true;
-    if (!hearing.isTrusted(now)) return false;
+    if (helds.some(({ usable }) => !hearing.isTrusted(usable, now))) return false;
     const lost = group.lostOwner === undefined ? undefined : peers.get(group.lostOwner);
     const since = lost === undefined || lost.isPresent ? -Infinity : (lost.suspectedSince ?? -Infinity);
     const deaf = helds.filter(({ usable }) => !hearing.heard(usable, since, now));

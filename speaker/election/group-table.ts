@@ -62,7 +62,8 @@ export class GroupTable {
   readonly #node: string;
   readonly #groups = new Map<string, Group>();
   readonly #held = new Map<string, Held>();
-  #usable: readonly InterfaceFact[] = [];
+  /** Undefined until they are known. */
+  #usable: readonly InterfaceFact[] | undefined;
   #candidateGroups = 0;
 
   /** @param node this node's name. */
@@ -122,18 +123,20 @@ export class GroupTable {
     return held;
   }
 
-  /** Takes the interfaces in. Returns whether one that is usable came, went or changed. */
-  setInterfaces(interfaces: readonly InterfaceFact[]): boolean {
+  /** Takes the interfaces in. Returns undefined when no usable one came, went or changed; else the indexes of those that came, of the first ones none. */
+  setInterfaces(interfaces: readonly InterfaceFact[]): number[] | undefined {
     const usable = interfaces.filter((candidate) => candidate.usable);
-    if (sameInterfaces(usable, this.#usable)) return false;
+    if (this.#usable !== undefined && sameInterfaces(usable, this.#usable)) return undefined;
+    const before = this.#usable;
     this.#usable = usable;
     for (const held of this.#held.values()) held.usable = this.#usableFor(held.row);
-    return true;
+    if (before === undefined) return [];
+    return usable.filter(({ index }) => before.every((fact) => fact.index !== index)).map(({ index }) => index);
   }
 
   /** Whether one of these interfaces is still usable, wanted or not. */
   isUp(interfaces: readonly InterfaceFact[]): boolean {
-    return interfaces.some(({ index }) => this.#usable.some((fact) => fact.index === index));
+    return interfaces.some(({ index }) => this.#usable?.some((fact) => fact.index === index) === true);
   }
 
   /** Brings rank and candidates of the group up to date with its rows. An empty group is forgotten. */
@@ -156,7 +159,8 @@ export class GroupTable {
   }
 
   #usableFor({ interfaces }: AddressRow): readonly InterfaceFact[] {
-    return interfaces === "all" ? this.#usable : this.#usable.filter(({ name }) => interfaces.includes(name));
+    const usable = this.#usable ?? [];
+    return interfaces === "all" ? usable : usable.filter(({ name }) => interfaces.includes(name));
   }
 }
 

@@ -25,9 +25,10 @@ describe("Hearing", () => {
       const hearing = new Hearing(deadlines, () => {});
       hearing.wait(new Group("x"), [ETH0], 0);
       hearing.frame(ETH0.index, waited);
-      expect(hearing.isTrusted(waited)).toBe(!isDeaf);
-      expect(hearing.isTrusted(waited + TRUST_AFTER_MS - 1)).toBe(!isDeaf);
-      expect(hearing.isTrusted(waited + TRUST_AFTER_MS)).toBe(true);
+      expect(hearing.isTrusted([ETH0], waited)).toBe(!isDeaf);
+      expect(hearing.isTrusted([ETH0], waited + TRUST_AFTER_MS - 1)).toBe(!isDeaf);
+      expect(hearing.isTrusted([ETH0], waited + TRUST_AFTER_MS)).toBe(true);
+      expect(hearing.isTrusted([ETH0, ETH1], waited)).toBe(true);
       expect(deadlines.get("trust")).toBe(isDeaf ? waited + TRUST_AFTER_MS : undefined);
     }
   });

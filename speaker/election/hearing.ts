@@ -24,7 +24,8 @@ export class Hearing {
   readonly #lastFrame = new Map<number, Instant>();
   /** Groups by the interface that they wait for. */
   readonly #waiting = new Map<number, { readonly groups: Set<Group>; readonly since: Instant }>();
-  #trustFrom: Instant = -Infinity;
+  /** When an interface that was deaf, or gone, is trusted again. */
+  readonly #trustFrom = new Map<number, Instant>();
 
   /** @param deadlines gets "ask", upon which `askAgain` is to be called, and "trust", upon which everything is to be looked at. */
   constructor(deadlines: Deadlines, ask: (interfaceIndex: number) => void) {
@@ -37,24 +38,27 @@ export class Hearing {
     this.#lastFrame.set(interfaceIndex, now);
     const waiting = this.#waiting.get(interfaceIndex);
     if (waiting === undefined) return [];
-    if (now - waiting.since > DEAF_AFTER_MS) {
-      this.#trustFrom = now + TRUST_AFTER_MS;
-      this.#deadlines.set("trust", this.#trustFrom);
-    }
+    if (now - waiting.since > DEAF_AFTER_MS) this.distrust(interfaceIndex, now);
     const groups = [...waiting.groups];
     for (const group of groups) this.stop(group);
     return groups;
   }
 
-  /** False for a while after the node was deaf. */
-  isTrusted(now: Instant): boolean {
-    return now >= this.#trustFrom;
+  /** The interface was deaf, or gone, until now: what the node thinks of the others may be wrong. */
+  distrust(interfaceIndex: number, now: Instant): void {
+    this.#trustFrom.set(interfaceIndex, now + TRUST_AFTER_MS);
+    this.#deadlines.set("trust", now + TRUST_AFTER_MS);
+  }
+
+  /** Whether one of these is not distrusted. */
+  isTrusted(interfaces: readonly InterfaceFact[], now: Instant): boolean {
+    return interfaces.some(({ index }) => now >= (this.#trustFrom.get(index) ?? now));
   }
 
   /** Whether a frame came in on one of these since then, and lately. */
   heard(interfaces: readonly InterfaceFact[], since: Instant, now: Instant): boolean {
     const from = Math.max(since, now - HEARD_WITHIN_MS);
-    return interfaces.some(({ index }) => (this.#lastFrame.get(index) ?? -Infinity) >= from);
+    return interfaces.some((fact) => (this.#lastFrame.get(fact.index) ?? -Infinity) >= from && this.isTrusted([fact], now));
   }
 
   /** The group waits for a frame on one of these. Asks those that are not being asked already. */

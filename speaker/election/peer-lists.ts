@@ -142,10 +142,14 @@ export class PeerLists {
     if (peer !== undefined) this.#giveBack(peer);
   }
 
-  suspected(node: string, since: Instant | undefined): void {
+  /**
+   * It missed a beat, or is well again. What counts is when that was noticed, not when it was last heard: what cut this
+   * node off may have come in between, and a frame from before that proves nothing.
+   */
+  suspected(node: string, isSuspected: boolean, now: Instant): void {
     const peer = this.#peers.get(node);
     if (peer === undefined) return;
-    if (since !== undefined) peer.suspectedSince = since;
+    if (isSuspected) peer.suspectedSince ??= now;
     // A dead one's is kept: whoever takes over from it must have heard something later.
     else if (peer.isPresent) peer.suspectedSince = undefined;
   }

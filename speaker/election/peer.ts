@@ -44,7 +44,7 @@ export class Peer {
   readonly ahead = new Map<number, ClaimsUpdate>();
   /** Boot and facts as they were when last looked at. */
   factsLookedAt = "";
-  /** A beat was missed at that time; kept beyond its death. */
+  /** Since when it has been known that it missed a beat; kept beyond its death. */
   suspectedSince: Instant | undefined;
   /** Since when it has been alive, ready and settled without a break. */
   wellSince: Instant | undefined;
