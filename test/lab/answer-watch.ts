@@ -11,6 +11,10 @@ export interface AnswersSeen {
   readonly answers: number;
   /** Every MAC that answered. */
   readonly macs: readonly string[];
+  /** MACs in the order in which they answered, one after several of the same left out: one for an address that did not move. */
+  readonly turns: readonly string[];
+  /** How long two answered: from the first answer of another to its last one, once the MAC that is last had begun; milliseconds. */
+  readonly overlapMs: number;
   /** Longest time between two answers, milliseconds. */
   readonly longestGapMs: number;
 }
@@ -41,6 +45,9 @@ export class AnswerWatch {
       return { atMs: Number(seconds) * 1000, mac };
     });
     const gaps = frames.slice(1).map(({ atMs }, index) => atMs - (frames[index]?.atMs ?? atMs));
-    return { answers: frames.length, macs: [...new Set(frames.map(({ mac }) => mac))], longestGapMs: Math.max(0, ...gaps) };
+    const macs = frames.map(({ mac }) => mac);
+    const others = frames.slice(macs.indexOf(macs.at(-1) ?? "")).filter(({ mac }) => mac !== macs.at(-1));
+    const overlapMs = (others.at(-1)?.atMs ?? 0) - (others[0]?.atMs ?? 0);
+    return { answers: frames.length, overlapMs, macs: [...new Set(macs)], turns: macs.filter((mac, index) => mac !== macs[index - 1]), longestGapMs: Math.max(0, ...gaps) };
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { eventually } from "./eventually.ts";
 import type { Lab } from "./lab.ts";
 import { ProcessTable, signalProcess } from "./processes.ts";
 import { labFolder } from "./state.ts";
@@ -29,4 +30,14 @@ export async function leadingController(lab: Lab): Promise<LeadingController | u
   const pod = identity.split("_")[0] ?? "";
   const node = await lab.kubectl(["get", "pod", pod, "-n", "metallb-system", "-o", "jsonpath={.spec.nodeName}"]);
   return { identity, pod, node, acquiredAtMs: Date.parse(spec.acquireTime ?? "") };
+}
+
+/** Waits until every speaker was started again at least once and is ready. */
+export async function expectSpeakersReady(lab: Lab): Promise<void> {
+  await eventually(async () => {
+    const text = await lab.kubectl(["get", "pods", "-n", "metallb-system", "-l", "app.kubernetes.io/component=speaker", "-o", 'jsonpath={range .items[*]}{.status.containerStatuses[0].restartCount} {.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}']);
+    const lines = text.split("\n").filter((line) => line !== "");
+    assert.equal(lines.length, lab.nodes.length);
+    for (const line of lines) assert.match(line, /^[1-9]\d* True$/);
+  }, { timeoutMs: 60_000, what: "every speaker started again and is ready" });
 }

@@ -3,10 +3,9 @@ import { afterEach, test } from "vitest";
 import { AnswerWatch, type AnswersSeen } from "../answer-watch.ts";
 import { clear, describeOnLab } from "../describe-on-lab.ts";
 import { eventually } from "../eventually.ts";
-import { CLIENT, type Lab } from "../lab.ts";
+import type { Lab } from "../lab.ts";
 import { WITHIN, addressesOfAll, expectAddress, expectAnswerFrom, expectLeader, expectSilence, l2StatusesOf, settledLeader } from "../observe.ts";
 import { pause } from "../poll.ts";
-import { signalProgram } from "../programs-of-herald.ts";
 import { advertisement, pool } from "../resources.ts";
 import { app, deployment, service } from "../walkthrough/manifests.ts";
 
@@ -74,43 +73,6 @@ describeOnLab("the API server goes away and comes back", { name: "outage", nodes
     const leaders = await leadersOf(lab(), names);
     for (const name of names.slice(0, 6)) await eventually(() => expectAnswerFrom(lab(), addresses.get(name) ?? "", leaders.get(name) ?? ""), { ...WITHIN, what: `an answer for ${name}` });
     assert.equal((await l2StatusesOf(lab())).length, names.length, "one ServiceL2Status each");
-  });
-
-  test("a speaker killed: its address falls silent, it is started again and answers, with the status that it had", async () => {
-    await lab().apply(CONFIGURATION + app({ name: "web" }));
-    const address = await expectAddress(lab(), "web");
-    const leader = await settledLeader(lab(), "web");
-    await expectLeader(lab(), "web", address, leader);
-    const before = await statusesByService(lab());
-    const capture = await lab().capture(CLIENT, `arp and host ${address}`);
-    signalProgram(lab(), "speaker", leader, "SIGKILL");
-    const mac = await lab().nodeMac(leader);
-    const gratuitous = (line: string): boolean => line.includes(`${mac} > ff:ff:ff:ff:ff:ff`) && line.includes(`tell ${address}`);
-    await eventually(() => expectAnswerFrom(lab(), address, leader), { ...WITHIN, what: `${leader} answers again` });
-    assert.ok((await capture.stop()).some(gratuitous), "it says so to everybody");
-    await expectLeader(lab(), "web", address, leader);
-    assert.deepEqual(await statusesByService(lab()), before);
-  });
-
-  test("a speaker that starts while the API server is away: the others go on, and it answers when that is back", async () => {
-    const names = ["one", "two", "three", "four", "five", "six"];
-    await lab().apply(CONFIGURATION + deployment({ name: "shared" }));
-    await lab().apply(names.map((name) => service({ name, backend: "shared" })).join("---\n"));
-    const leaders = await leadersOf(lab(), names);
-    const addresses = await addressesOfAll(lab());
-    const victim = leaders.get("one") ?? "";
-    const spared = names.filter((name) => leaders.get(name) !== victim);
-    assert.ok(spared.length > 0, "not all six on one node");
-    await lab().stopApiServer();
-    try {
-      signalProgram(lab(), "speaker", victim, "SIGKILL");
-      await expectSilence(lab(), addresses.get("one") ?? "");
-      for (const name of spared) await expectAnswerFrom(lab(), addresses.get(name) ?? "", leaders.get(name) ?? "");
-    } finally {
-      await lab().startApiServer();
-    }
-    for (const name of names) await eventually(() => expectAnswerFrom(lab(), addresses.get(name) ?? "", leaders.get(name) ?? ""), { timeoutMs: 60_000, what: `an answer for ${name}` });
-    assert.equal((await l2StatusesOf(lab())).length, names.length);
   });
 });
 
