@@ -53,8 +53,6 @@ export interface RunCounters {
   /** An address went from one node to another. */
   moves: number;
   takeovers: number;
-  datagrams: number;
-  bytes: number;
   events: number;
   /** Faults by kind. */
   readonly faults: Map<FaultKind, number>;
@@ -68,7 +66,7 @@ export class Cluster implements World {
   readonly gateway: HostId;
   readonly client: HostId;
   readonly random: Random;
-  readonly counters: RunCounters = { moves: 0, takeovers: 0, datagrams: 0, bytes: 0, events: 0, faults: new Map() };
+  readonly counters: RunCounters = { moves: 0, takeovers: 0, events: 0, faults: new Map() };
   readonly story: SimEvent[] = [];
   /** Called for each event; for scenarios that look at more than the checkers do. */
   onEvent: (event: SimEvent) => void = () => {};
@@ -250,8 +248,6 @@ export class Cluster implements World {
         start: (bootUnixMs) =>
           machine({ node: nodeName(id), endpoint: { address, port: MEMBERSHIP_PORT }, bootUnixMs, keys, timing, profile, failback, template: "1" }, random, (now) => clock.wallMs(now)),
         tap: (bytes, isStream) => {
-          if (!isStream) this.counters.datagrams += 1;
-          this.counters.bytes += bytes.length;
           for (const checker of this.#options.checkers) checker.sent?.(node, bytes, isStream, this);
         },
       },

@@ -55,6 +55,8 @@ export class SimNode {
   lastHeardAt: Instant = Number.NEGATIVE_INFINITY;
   bootUnixMs = 0;
   dropped = 0;
+  /** What it sent, all its processes together: UDP payloads, and bytes of streams. */
+  readonly sent = { datagrams: 0, datagramBytes: 0, streamBytes: 0 };
   readonly #ports: NodePorts;
   #machine: AgreementMachine | undefined;
   #inbox: AgreementInput[] = [];
@@ -221,11 +223,14 @@ export class SimNode {
     const from = this.id;
     switch (output.kind) {
       case "datagram":
+        this.sent.datagrams += 1;
+        this.sent.datagramBytes += output.bytes.length;
         this.#ports.tap(output.bytes, false);
         return this.#ports.network({ kind: "datagram", from, to: output.to, bytes: output.bytes });
       case "connect":
         return this.#ports.network({ kind: "connect", from, stream: output.stream, to: output.to });
       case "streamSend":
+        this.sent.streamBytes += output.bytes.length;
         this.#ports.tap(output.bytes, true);
         return this.#ports.network({ kind: "streamSend", from, stream: output.stream, bytes: output.bytes });
       case "streamEnd":

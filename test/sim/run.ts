@@ -29,7 +29,6 @@ export interface RunResult {
   readonly takeovers: number;
   readonly links: LinkCounters;
   readonly unread: number;
-  readonly bytes: number;
   readonly faults: ReadonlyMap<FaultKind, number>;
   /** How often each rule had something to judge. */
   readonly applied: Readonly<Record<string, number>>;
@@ -71,7 +70,6 @@ export function runSeed({ seed, nodes: wanted, machine, isClear = false }: RunOp
     takeovers: cluster.counters.takeovers,
     links: cluster.network.links.counters,
     unread: cluster.network.unread,
-    bytes: cluster.counters.bytes,
     faults: cluster.counters.faults,
     applied: Object.fromEntries(Object.entries(rules).map(([name, { applied }]) => [name, applied])),
     longestOverlapMs: rules.overlap.longestMs,

@@ -1,5 +1,5 @@
 /**
- * Terms and incarnations only grow. An owner's terms of one address do, as long as its clock is not set back; and a new
+ * Terms and incarnations only grow. An owner's terms of one address do, as long as its clock was not set back in between; and a new
  * claim's term is above all that were made known before, unless the network kept that from its maker. A node never gives
  * itself a lower incarnation than before.
  */
@@ -16,9 +16,15 @@ const KNOWN_AFTER_MS = 1000;
 /** How long after a fault of the network its sides may not know all of each other's claims. */
 const HEALED_AFTER_MS = 4000;
 
+/** Wall clocks further apart than this are not compared: with everybody's memory lost, terms follow the clocks. */
+const SAME_CLOCK_MS = 250;
+
 interface Term {
   readonly term: number;
-  readonly owner: string;
+  readonly owner: SimNode;
+  /** Of the owner's process at that time. */
+  readonly boot: number;
+  readonly wallOffsetMs: number;
   readonly madeAt: number;
 }
 
@@ -34,7 +40,6 @@ export class Growth implements Checker {
   readonly #incarnation = new Map<string, { readonly value: number; readonly wallOffsetMs: number }>();
   /** Of the newest list that each start of a node sent. */
   readonly #version = new Map<string, number>();
-  readonly #offsets = new Map<string, number>();
 
   constructor(keyring: Keyring) {
     this.#keyring = keyring;
@@ -66,16 +71,17 @@ export class Growth implements Checker {
     this.#byOwner.set(address, owners);
     const before = owners.get(node.name);
     if (before !== undefined && before.term === term) return;
-    const wasSetBack = node.clock.wallOffsetMs < (this.#offsets.get(node.name) ?? Number.NEGATIVE_INFINITY);
-    this.#offsets.set(node.name, node.clock.wallOffsetMs);
-    if (before !== undefined && term < before.term && !wasSetBack) world.fail(this.rule, `${node.name} claims ${address} with term ${term} after ${before.term}`);
-    owners.set(node.name, { term, owner: node.name, madeAt: world.now });
+    const { wallOffsetMs } = node.clock;
+    if (before !== undefined && term < before.term && wallOffsetMs >= before.wallOffsetMs) world.fail(this.rule, `${node.name} claims ${address} with term ${term} after ${before.term}`);
+    owners.set(node.name, { term, owner: node, boot: node.bootUnixMs, wallOffsetMs, madeAt: world.now });
     const quietSince = world.quietSince(HARMLESS);
     if (quietSince === undefined || (quietSince > 0 && world.now - quietSince < HEALED_AFTER_MS)) return;
     this.applied += 1;
     for (const other of owners.values()) {
-      if (other.owner === node.name || world.now - other.madeAt < KNOWN_AFTER_MS) continue;
-      if (term <= other.term) world.fail(this.rule, `${node.name} claims ${address} with term ${term}; ${other.owner} had ${other.term} ${(world.now - other.madeAt).toFixed(0)} ms ago`);
+      if (other.owner === node || world.now - other.madeAt < KNOWN_AFTER_MS) continue;
+      const isRemembered = other.owner.hasProcess && other.owner.bootUnixMs === other.boot;
+      if (!isRemembered && wallOffsetMs < other.wallOffsetMs - SAME_CLOCK_MS) continue;
+      if (term <= other.term) world.fail(this.rule, `${node.name} claims ${address} with term ${term}; ${other.owner.name} had ${other.term} ${(world.now - other.madeAt).toFixed(0)} ms ago`);
     }
   }
 }
