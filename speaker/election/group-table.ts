@@ -141,7 +141,7 @@ export class GroupTable {
 
   /** Brings rank and candidates of the group up to date with its rows. An empty group is forgotten. */
   refresh(group: Group): void {
-    const first = [...group.held.values()].at(0);
+    const first = group.held.values().next().value;
     const candidates = first?.row.candidates ?? [];
     if (first === undefined) this.#groups.delete(group.name);
     if (sameCandidates(candidates, group.candidates)) return;
