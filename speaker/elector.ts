@@ -11,6 +11,9 @@ import type { ElectionOrder, OwnershipInput } from "./ownership.ts";
 
 export type Elector = Machine<AgreementInput, AgreementOutput>;
 
+/** How long MetalLB's election waits, after the first table, for members that should be there. */
+export const SETTLE_WITHIN_MS = 3_000;
+
 /** Without membership: every candidate is taken to be alive, and the first in rank announces. */
 export class StandaloneElector implements Elector {
   readonly #ownership: Ownership;
@@ -32,33 +35,53 @@ export class StandaloneElector implements Elector {
 /**
  * MetalLB's own election: the first by its hash among the candidates whose speakers are members, alive or suspect. No
  * claims: the agreement is given no rows, and serves as membership and detection alone.
+ *
+ * A newcomer that knows only itself would be first for everything. It takes nothing until the peers that the API lists are
+ * members, or SETTLE_WITHIN_MS passed.
  */
 export class MetallbElector implements Elector {
-  readonly #agreement: Agreement;
+  readonly #agreement: Pick<Agreement, "handle" | "nextTimeout" | "usableMembers">;
   readonly #ownership: Ownership;
   readonly #node: string;
+  #expected: readonly string[] | undefined;
+  #settleBy: Instant | undefined;
+  #isSettled = false;
 
-  constructor(node: string, agreement: Agreement, order: ElectionOrder) {
+  constructor(node: string, agreement: Pick<Agreement, "handle" | "nextTimeout" | "usableMembers">, order: ElectionOrder) {
     this.#node = node;
     this.#agreement = agreement;
     this.#ownership = new Ownership({ node, order });
-    this.#ownership.handle({ kind: "usable", nodes: new Set([node]) }, 0);
+    this.#ownership.handle({ kind: "usable", nodes: new Set() }, 0);
   }
 
   handle(input: AgreementInput, now: Instant): AgreementOutput[] {
     if (input.kind === "row" || input.kind === "removeRow") return this.#ownership.handle(input, now);
     const outputs: AgreementOutput[] = [];
+    if (input.kind === "peers") this.#expected = input.peers.map(({ node }) => node);
+    if (input.kind === "ready" && !this.#isSettled) this.#settleBy ??= now + SETTLE_WITHIN_MS;
     if (input.kind === "interfaces") outputs.push(...this.#ownership.handle(input, now));
     // Its goodbye comes before the release: others take over while this node still answers.
     const agreed = this.#agreement.handle(input, now);
-    const hasMembersChanged = agreed.some(({ kind }) => kind === "member");
-    if (hasMembersChanged) outputs.push(...this.#ownership.handle({ kind: "usable", nodes: new Set([this.#node, ...this.#agreement.usableMembers()]) }, now));
+    const settlesNow = !this.#isSettled && this.#hasAll(now);
+    if (settlesNow || (this.#isSettled && agreed.some(({ kind }) => kind === "member"))) {
+      this.#isSettled = true;
+      outputs.push(...this.#ownership.handle({ kind: "usable", nodes: new Set([this.#node, ...this.#agreement.usableMembers()]) }, now));
+    }
     if (agreed.some(({ kind }) => kind === "stopped")) outputs.push(...this.#ownership.handle({ kind: "release" }, now));
     return [...outputs, ...agreed];
   }
 
   nextTimeout(): Instant | undefined {
-    return this.#agreement.nextTimeout();
+    const agreed = this.#agreement.nextTimeout();
+    if (this.#isSettled || this.#settleBy === undefined) return agreed;
+    return agreed === undefined ? this.#settleBy : Math.min(agreed, this.#settleBy);
+  }
+
+  /** All peers that should be there are, or it has waited for long enough. */
+  #hasAll(now: Instant): boolean {
+    if (this.#settleBy !== undefined && now >= this.#settleBy) return true;
+    const members = new Set(this.#agreement.usableMembers());
+    return this.#expected?.every((node) => members.has(node)) ?? false;
   }
 }
 
