@@ -19,7 +19,7 @@ import type { PacketThreadMessage } from "./table-queue.ts";
 export type AgreementDoor = Pick<AgreementIo, "owns" | "ready" | "drain" | "perform" | "timeout" | "nextTimeout" | "close">;
 
 /** Questions by ARP, and the proof that a segment is heard. */
-export type NeighbourDoor = Pick<Neighbours, "interfaces" | "frame" | "perform" | "timeout" | "nextTimeout" | "close">;
+export type NeighbourDoor = Pick<Neighbours, "interfaces" | "interfaceOf" | "frame" | "perform" | "timeout" | "nextTimeout" | "close">;
 
 /** What the loop works with; a test gives it fakes. */
 export interface DriverPorts {

@@ -13,7 +13,7 @@ import type { OwnedOutput } from "./election/claims-protocol.ts";
 import { Announcer } from "./layer2/announcer.ts";
 import type { AnnouncerInput } from "./layer2/announcer.ts";
 import { Responder } from "./layer2/responder.ts";
-import type { Instant } from "./machine.ts";
+import { type Instant, isDue } from "./machine.ts";
 import type { PacketCounters } from "./packet-counters.ts";
 import { Segments } from "./segments.ts";
 import type { PacketThreadMessage, TableSlice } from "./table-queue.ts";
@@ -21,6 +21,8 @@ import type { PacketThreadMessage, TableSlice } from "./table-queue.ts";
 export interface DriverOptions {
   /** Interfaces never to announce on. */
   readonly exclude: readonly RegExp[];
+  /** Canonical text of the address that the other speakers reach this node by, with membership. */
+  readonly nodeAddress?: string | undefined;
 }
 
 /** Longest wait: a thread that shows no sign of life for much longer is stuck. */
@@ -40,6 +42,7 @@ const MAX_FOLLOW_UPS = 10_000;
 
 export class Driver {
   readonly #ports: DriverPorts;
+  readonly #nodeAddress: string | undefined;
   readonly #elector: Elector;
   readonly #segments: Segments;
   readonly #responder = new Responder();
@@ -66,6 +69,7 @@ export class Driver {
 
   constructor(options: DriverOptions, ports: DriverPorts) {
     this.#ports = ports;
+    this.#nodeAddress = options.nodeAddress;
     this.#elector = ports.elector;
     this.#counters = ports.counters;
     this.#announcer = new Announcer(ports.random);
@@ -280,7 +284,6 @@ export class Driver {
         this.#performOwned(output);
         return [];
       case "reannounce":
-        // Lost and gained again: the schedule starts anew.
         this.#announceAgain(output.address);
         return [];
       case "handingOver":
@@ -352,6 +355,7 @@ export class Driver {
     }
   }
 
+  /** Lost and gained again: the schedule starts anew. */
   #announceAgain(address: string): void {
     const interfaceIndexes = this.#announcedOn.get(address);
     if (interfaceIndexes === undefined) return;
@@ -378,7 +382,8 @@ export class Driver {
     const interfaces = this.#segments.facts;
     this.#ports.neighbours?.interfaces(interfaces, this.#ports.clock.now());
     this.#ports.post({ kind, interfaces });
-    this.#elect({ kind: "interfaces", interfaces });
+    const index = this.#ports.neighbours?.interfaceOf(this.#nodeAddress ?? "");
+    this.#elect({ kind: "interfaces", interfaces: interfaces.map((fact) => (fact.index === index ? { ...fact, isNodeInterface: true } : fact)) });
   }
 
   #closeAll(): void {
@@ -387,10 +392,6 @@ export class Driver {
     this.#ports.neighbours?.close();
     this.#ports.post({ kind: "stopped" });
   }
-}
-
-function isDue(deadline: Instant | undefined, now: Instant): boolean {
-  return deadline !== undefined && deadline <= now;
 }
 
 function isIpv4(address: string): boolean {

@@ -17,3 +17,8 @@ export interface Machine<Input, Output> {
 export interface Random {
   next(): number;
 }
+
+/** Whether a deadline has come. */
+export function isDue(deadline: Instant | undefined, now: Instant): boolean {
+  return deadline !== undefined && deadline <= now;
+}

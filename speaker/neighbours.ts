@@ -42,6 +42,11 @@ export class Neighbours {
     this.#refresh(now);
   }
 
+  /** The interface that has this address; undefined when none has. */
+  interfaceOf(address: string): number | undefined {
+    return this.#ports.addresses.list().find((known) => known.address === address)?.interfaceIndex;
+  }
+
   /** Looks at a frame before the responder does. */
   frame(interfaceIndex: number, bytes: Uint8Array, now: Instant): NeighbourFact[] {
     this.#refresh(now);

@@ -60,6 +60,8 @@ export interface InterfaceFact {
   readonly mac: string;
   /** Up, with carrier, broadcast-capable, not enslaved, not NOARP, not excluded. */
   readonly usable: boolean;
+  /** It carries the address that the other speakers reach this node by: what is heard there is heard from outside of the node. */
+  readonly isNodeInterface?: true;
   /** Why it is not usable; absent when it is. */
   readonly reason?: "down" | "noCarrier" | "enslaved" | "noArp" | "noBroadcast" | "excluded" | "noMac" | "tooMany";
 }

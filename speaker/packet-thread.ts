@@ -43,7 +43,7 @@ const post = (answer: PacketThreadAnswer): void => data.facts.postMessage(answer
 const { membership } = data;
 
 const driver = new Driver(
-  { exclude: data.excludeInterfaces.map((source) => new RegExp(source)) },
+  { exclude: data.excludeInterfaces.map((source) => new RegExp(source)), nodeAddress: membership?.bindAddress },
   {
     clock: systemClock,
     random: systemRandom,

@@ -19,6 +19,7 @@ import { Detection } from "../detection/detection.ts";
 import type { DetectionInput, DetectionOutput } from "../detection/detection-protocol.ts";
 import { Claims } from "../election/claims.ts";
 import type { ClaimsDigest, ClaimsInput, ClaimsOutput } from "../election/claims-protocol.ts";
+import { isDue } from "../machine.ts";
 import type { Instant, Machine, Random } from "../machine.ts";
 import { Membership } from "../membership/membership.ts";
 import { MAX_USER_DATAGRAM } from "../membership/membership-protocol.ts";
@@ -65,8 +66,10 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     this.#options = options;
     this.#random = random;
     this.#roster = new Roster(node);
-    this.#membership = new Membership({ node, endpoint, keyring: { keys: options.keys }, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing }, random);
-    this.#detection = new Detection({ node, profile });
+    const detection = new Detection({ node, profile });
+    this.#detection = detection;
+    const hears = (member: string): boolean => detection.hears(member);
+    this.#membership = new Membership({ node, endpoint, keyring: { keys: options.keys }, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing, hears }, random);
     this.#claims = new Claims({ node, boot, wallMs, failback, template });
     this.#digest = { owner: node, boot, version: 0, hash: 0 };
   }
@@ -129,12 +132,11 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
   }
 
   #timeoutSteps(now: Instant): Step[] {
-    const isDue = (deadline: Instant | undefined): boolean => deadline !== undefined && deadline <= now;
     const steps: Step[] = [];
-    if (isDue(this.#membership.nextTimeout())) steps.push({ to: "membership", input: { kind: "timeout" } });
-    if (isDue(this.#detection.nextTimeout())) steps.push({ to: "detection", input: { kind: "timeout" } });
-    if (isDue(this.#claims.nextTimeout())) steps.push({ to: "claims", input: { kind: "timeout" } });
-    if (isDue(this.#roster.dampedUntil)) steps.push({ to: "claims", input: { kind: "members", members: this.#roster.electionMembers(now) } });
+    if (isDue(this.#membership.nextTimeout(), now)) steps.push({ to: "membership", input: { kind: "timeout" } });
+    if (isDue(this.#detection.nextTimeout(), now)) steps.push({ to: "detection", input: { kind: "timeout" } });
+    if (isDue(this.#claims.nextTimeout(), now)) steps.push({ to: "claims", input: { kind: "timeout" } });
+    if (isDue(this.#roster.dampedUntil, now)) steps.push({ to: "claims", input: { kind: "members", members: this.#roster.electionMembers(now) } });
     return steps;
   }
 

@@ -17,6 +17,7 @@ import type { Candidates } from "./candidates.ts";
 import { isHeld } from "./group-table.ts";
 import type { Group, GroupTable, Held } from "./group-table.ts";
 import type { Handovers } from "./handovers.ts";
+import { provingInterfaces } from "./hearing.ts";
 import type { Hearing } from "./hearing.ts";
 import type { Holder, HolderParts } from "./holder.ts";
 import { MAX_STEPS, TAKE_STEP_MS } from "./placement.ts";
@@ -186,12 +187,12 @@ export class GroupKeeper {
   #hasHeard(group: Group, helds: readonly Held[], now: Instant): boolean {
     const { standing, hearing, peers } = this.#parts;
     if (standing.isAlone) return true;
-    if (helds.some(({ usable }) => !hearing.isTrusted(usable, now))) return false;
+    if (helds.some(({ usable }) => !hearing.isTrusted(provingInterfaces(usable), now))) return false;
     const lost = group.lostOwner === undefined ? undefined : peers.get(group.lostOwner);
     const since = lost === undefined || lost.isPresent ? -Infinity : (lost.suspectedSince ?? -Infinity);
-    const deaf = helds.filter(({ usable }) => !hearing.heard(usable, since, now));
+    const deaf = helds.filter(({ usable }) => !hearing.heard(provingInterfaces(usable), since, now));
     if (deaf.length === 0) return true;
-    hearing.wait(group, deaf.flatMap(({ usable }) => usable), now);
+    hearing.wait(group, deaf.flatMap(({ usable }) => provingInterfaces(usable)), now);
     return false;
   }
 

@@ -3,11 +3,18 @@ import { describe, expect, test } from "vitest";
 import { Deadlines } from "./deadlines.ts";
 import { ETH0 } from "./fake-members.ts";
 import { Group } from "./group-table.ts";
-import { ASK_INTERVAL_MS, DEAF_AFTER_MS, HEARD_WITHIN_MS, Hearing, TRUST_AFTER_MS } from "./hearing.ts";
+import { ASK_INTERVAL_MS, DEAF_AFTER_MS, HEARD_WITHIN_MS, Hearing, provingInterfaces, TRUST_AFTER_MS } from "./hearing.ts";
 
 const ETH1 = { ...ETH0, name: "eth1", index: 3 };
 
 describe("Hearing", () => {
+  test("what the node's own pods send proves nothing where the node's own interface is among the address's", () => {
+    const pods = { ...ETH0, name: "pods", index: 4 };
+    const node = { ...ETH0, isNodeInterface: true } as const;
+    expect(provingInterfaces([pods, node])).toEqual([node]);
+    expect(provingInterfaces([pods, ETH1])).toEqual([pods, ETH1]);
+  });
+
   test("a frame counts on its own interface, if it is young enough and came after the suspicion", () => {
     const hearing = new Hearing(new Deadlines(), () => {});
     hearing.frame(ETH0.index, 1000);

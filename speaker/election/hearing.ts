@@ -18,6 +18,15 @@ export const DEAF_AFTER_MS = 160;
 /** How long a node that was deaf takes nothing once it hears again: absent peers are pinged several times meanwhile. */
 export const TRUST_AFTER_MS = 1000;
 
+/**
+ * Those of an address's interfaces on which a frame proves that this node hears others: the one with the node's own
+ * address if it is among them, since on the others there may be nobody but this node's own pods.
+ */
+export function provingInterfaces(usable: readonly InterfaceFact[]): readonly InterfaceFact[] {
+  const own = usable.filter(({ isNodeInterface }) => isNodeInterface === true);
+  return own.length > 0 ? own : usable;
+}
+
 export class Hearing {
   readonly #deadlines: Deadlines;
   readonly #ask: (interfaceIndex: number) => void;
