@@ -129,6 +129,12 @@ export class Detection implements Machine<DetectionInput, DetectionOutput> {
     return next;
   }
 
+  /** Whether this node observes that peer, has heard its process, and has not missed a beat. */
+  hears(node: string): boolean {
+    const peer = this.#peers.get(node);
+    return peer?.watch !== undefined && peer.boot > 0 && peer.watch.suspectedSince === undefined;
+  }
+
   /** Plain data for metrics and tests. */
   snapshot(): { readonly peers: number; readonly observed: readonly string[]; readonly observers: readonly string[]; readonly suspects: readonly string[] } {
     return {

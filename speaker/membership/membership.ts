@@ -196,7 +196,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
       case "suspect":
         return this.#rules.suspect(message);
       case "dead":
-        return this.#rules.dead(message);
+        return this.#rules.declaredDead(message);
       case "user":
         return this.#context.emit({ kind: "received", from, bytes: message.bytes, reliable: false });
     }
