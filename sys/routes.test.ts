@@ -31,7 +31,12 @@ test("of IPv6's routes those to everywhere by a gateway count", () => {
   expect(parseIpv6Gateways(IPV6)).toEqual([{ address: "fe80::abcd", interfaceName: "eth0", metric: 0x400 }]);
 });
 
-test.each(["", "\n\n", "one", "eth0\t00000000\tZZ00090A\t0003\t0\t0\t0\t00000000", `${zeros} 00 ${zeros} 00 fe80 1 1 1 3 eth0`])("%j is no gateway", (line) => {
+test("a metric is 32 bits without a sign, though the kernel prints one for IPv4", () => {
+  const line = (metric: string): string => `eth0\t00000000\t0100090A\t0003\t0\t0\t${metric}\t00000000`;
+  expect(parseIpv4Gateways([line("-1"), line("100"), line("")].join("\n"), "little").map(({ metric }) => metric)).toEqual([100, 0xffff_ffff]);
+});
+
+test.each(["", "\n\n", "one", `${zeros} 00 ${zeros} 00 fe80000000000000000000000000abcd . 00000001 00000000 00000003 eth0`, "eth0\t00000000\t0100090A\t0003\t0\t0\tx\t00000000", "eth0\t00000000\tZZ00090A\t0003\t0\t0\t0\t00000000", `${zeros} 00 ${zeros} 00 fe80 1 1 1 3 eth0`])("%j is no gateway", (line) => {
   expect(parseIpv4Gateways(line, "little")).toEqual([]);
   expect(parseIpv6Gateways(line)).toEqual([]);
 });

@@ -69,8 +69,9 @@ export function parseIpv4Gateways(table: string, order: ByteOrder): DefaultGatew
     const [interfaceName, destination, gateway, flags, , , metric, mask] = line.trim().split(/\s+/);
     if (interfaceName === undefined || destination !== "00000000" || mask !== "00000000") continue;
     const bytes = addressBytes(gateway, 4);
-    if (bytes === undefined || !leadsToGateway(flags)) continue;
-    found.push({ address: formatIpAddress(ipAddressFromBytes(order === "little" ? bytes.toReversed() : bytes)), interfaceName, metric: Number(metric) });
+    if (bytes === undefined || !leadsToGateway(flags) || !/^-?\d{1,10}$/.test(metric ?? "")) continue;
+    // 32 bits without a sign, which the kernel prints with one.
+    found.push({ address: formatIpAddress(ipAddressFromBytes(order === "little" ? bytes.toReversed() : bytes)), interfaceName, metric: Number(metric) >>> 0 });
   }
   return byMetric(found);
 }
@@ -82,7 +83,7 @@ export function parseIpv6Gateways(table: string): DefaultGateway[] {
     const [destination, length, , sourceLength, nextHop, metric = "", , , flags, interfaceName] = line.trim().split(/\s+/);
     if (interfaceName === undefined || !/^0{32}$/.test(destination ?? "") || length !== "00" || sourceLength !== "00") continue;
     const bytes = addressBytes(nextHop, 16);
-    if (bytes === undefined || !leadsToGateway(flags)) continue;
+    if (bytes === undefined || !leadsToGateway(flags) || !/^[0-9a-f]{1,8}$/i.test(metric)) continue;
     found.push({ address: formatIpAddress(ipAddressFromBytes(bytes)), interfaceName, metric: Number.parseInt(metric, 16) });
   }
   return byMetric(found);

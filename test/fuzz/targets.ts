@@ -5,12 +5,11 @@
 
 import { ARP_FRAME_LENGTH, decodeArpPacket, encodeArpPacket } from "../../speaker/layer2/arp-packet.ts";
 import { Responder } from "../../speaker/layer2/responder.ts";
-import { decodeNetlinkMessages, encodeLinkDumpRequest } from "../../sys/netlink-message.ts";
 import { ByteReader } from "../../wire/byte-reader.ts";
-import { ByteWriter } from "../../wire/byte-writer.ts";
 import { parseMacAddress } from "../../wire/mac-address.ts";
 import { loadVectors } from "../vectors/load.ts";
 import { membershipTargets } from "./membership-targets.ts";
+import { systemTargets } from "./system-targets.ts";
 
 export interface FuzzTarget {
   readonly name: string;
@@ -24,15 +23,6 @@ export interface FuzzTarget {
 
 function arpSeeds(): readonly Uint8Array[] {
   return loadVectors("arp").map(({ bytes }) => bytes);
-}
-
-/** What the kernel says of a link eth0: header, ifinfomsg, name, MAC. */
-function linkMessage(): Uint8Array {
-  const writer = new ByteWriter(56, "little");
-  writer.u32(56).u16(16).u16(0).u32(0).u32(0);
-  writer.u8(0).u8(0).u16(1).u32(2).u32(0x10043).u32(0);
-  writer.u16(9).u16(3).bytes(new TextEncoder().encode("eth0\0")).align(4);
-  return writer.u16(10).u16(1).bytes(Uint8Array.of(2, 0, 0, 0, 0, 10)).finish();
 }
 
 function check(holds: boolean, what: string): void {
@@ -60,15 +50,6 @@ const responder: FuzzTarget = {
   },
 };
 
-const netlink: FuzzTarget = {
-  name: "netlink",
-  seeds: () => [linkMessage(), encodeLinkDumpRequest(1, "little"), Uint8Array.of(...linkMessage(), ...linkMessage())],
-  run(bytes) {
-    const messages = decodeNetlinkMessages(bytes, "little");
-    check(messages.length <= bytes.length / 16, "more messages than headers fit");
-  },
-};
-
 const canary: FuzzTarget = {
   name: "canary",
   seeds: arpSeeds,
@@ -83,4 +64,4 @@ const canary: FuzzTarget = {
   },
 };
 
-export const targets: readonly FuzzTarget[] = [arp, responder, netlink, ...membershipTargets, canary];
+export const targets: readonly FuzzTarget[] = [arp, responder, ...systemTargets, ...membershipTargets, canary];
