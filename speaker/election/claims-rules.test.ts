@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 
 import type { ClaimsUpdate } from "./claims-protocol.ts";
 import { ETH0, FakeMembers, movesBetween, ORIGIN_UNIX_MS, rankedRow, rowsOf, settledMembers } from "./fake-members.ts";
+import { PLACEMENT_GRACE_MS } from "./placement.ts";
 import { rank } from "./rank.ts";
 
 const NODES = ["a", "b", "c"];
@@ -88,6 +89,21 @@ describe("death", () => {
     members.run(3);
     expect(members.owners(row.address)).toEqual([third]);
     expect(members.said(second, "askSegment").length).toBeGreaterThan(0);
+  });
+
+  test("of a new address the second in line waits for the API server to tell the first", () => {
+    const { row, order } = rankedRow("192.0.2.1", NODES);
+    const [first = "", second = ""] = order;
+    const members = new FakeMembers({ nodes: NODES });
+    members.start([]);
+    members.run(2000);
+    for (const node of order.slice(1)) members.give(node, { kind: "row", row });
+    members.run(PLACEMENT_GRACE_MS);
+    expect(members.owners(row.address)).toEqual([]);
+    members.give(first, { kind: "row", row });
+    members.run(200);
+    expect(members.owners(row.address)).toEqual([first]);
+    expect(members.said(second, "owned")).toEqual([]);
   });
 
   test("a suspect is last in line", () => {

@@ -20,7 +20,7 @@ import type { Handovers } from "./handovers.ts";
 import { provingInterfaces } from "./hearing.ts";
 import type { Hearing } from "./hearing.ts";
 import type { Holder, HolderParts } from "./holder.ts";
-import { MAX_STEPS, TAKE_STEP_MS } from "./placement.ts";
+import { MAX_STEPS, PLACEMENT_GRACE_MS, TAKE_STEP_MS } from "./placement.ts";
 import type { Restart } from "./restart.ts";
 
 /** How long a release that names its successor keeps others from taking it. */
@@ -145,7 +145,9 @@ export class GroupKeeper {
     const { candidates, restart, peers, node } = this.#parts;
     if (restart.has(group)) return { due: now, reason: "Resumed" };
     const position = Math.min(candidates.position(group), MAX_STEPS);
-    const due = freeSince + position * TAKE_STEP_MS;
+    // Of a new address the first in rank may simply not have heard yet: the API server tells one node after another.
+    const grace = group.lostOwner === undefined && position > 0 ? PLACEMENT_GRACE_MS : 0;
+    const due = freeSince + grace + position * TAKE_STEP_MS;
     const release = this.#lastRelease(group, now);
     if (release?.successor === node) return { due: now, reason: "HandedOver" };
     const { lostOwner } = group;

@@ -8,6 +8,8 @@ export type Fitness = "first" | "last" | "out";
 
 /** Between two candidates in line. */
 export const TAKE_STEP_MS = 30;
+/** What all but the first in rank add to that for an address that nobody had before: by so much API views differ at times. */
+export const PLACEMENT_GRACE_MS = 100;
 /** Who stands further behind waits no longer than this many steps: two claims at a time are better than none for long. */
 export const MAX_STEPS = 32;
 /** A node that has this many times its fair share takes what its equals don't want. */
