@@ -5,7 +5,7 @@ import { eventually } from "../eventually.ts";
 import type { Lab } from "../lab.ts";
 import { expectAnswersAsTold } from "../leaders.ts";
 import { expectSpeakersReady, signalProgram } from "../programs-of-herald.ts";
-import { BUDGET, type Leaders, NAMES, expectMembers, mend, setScene, watchAnswers } from "./scene.ts";
+import { BUDGET, type Leaders, NAMES, expectMembers, mend, setScene, speakersOf, watchAnswers } from "./scene.ts";
 
 const SPEAKERS = ["-n", "metallb-system", "-l", "app.kubernetes.io/component=speaker"] as const;
 
@@ -42,7 +42,7 @@ describeOnLab("every speaker is started anew", { name: "restarts", nodes: 3, her
     await lab().kubectl(["delete", "pods", ...SPEAKERS, "--wait=false"]);
     await eventually(async () => {
       const now = await speakerPods(lab());
-      assert.equal(now.length, lab().nodes.length);
+      assert.equal(now.length, pods.length);
       for (const pod of now) assert.ok(!pods.includes(pod), `${pod} is an old one`);
     }, { ...BUDGET, what: "other pods" });
     await expectMembers(lab());
@@ -50,7 +50,7 @@ describeOnLab("every speaker is started anew", { name: "restarts", nodes: 3, her
   });
 
   test("all at once, killed: each address has one node that answers again", async () => {
-    for (const node of lab().nodes) signalProgram(lab(), "speaker", node, "SIGKILL");
+    for (const node of speakersOf(lab())) signalProgram(lab(), "speaker", node, "SIGKILL");
     await expectSpeakersReady(lab());
     await expectMembers(lab());
     await expectAnswersAsTold(lab(), NAMES);

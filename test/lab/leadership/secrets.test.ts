@@ -51,10 +51,10 @@ describeOnLab("one node's secret", { name: "secrets", nodes: 3, herald: { contro
   }
 
   test("a folder without the file: that speaker refuses to start and says why, and the others go on", async () => {
-    await lab().startHerald({ controllers: 1 });
     await lab().stopHerald();
-    await assert.rejects(lab().startHerald({ controllers: 1, speakerOverrides: { node3: { env: { METALLB_ML_SECRET_KEY_PATH: "/nowhere" } } } }), /node3/);
-    assert.match(logOf(lab(), "node3"), /"event":"membershipRefused".*there is no file \/nowhere\/secretkey/);
+    // The backend's speaker stands in for the one that never gets Ready.
+    await lab().startHerald({ controllers: 1, speakerOverrides: { node3: { env: { METALLB_ML_SECRET_KEY_PATH: "/nowhere" } } } });
+    await eventually(() => assert.match(logOf(lab(), "node3"), /"event":"membershipRefused".*there is no file \/nowhere\/secretkey/), { ...WITHIN, what: "node3 says why it does not start" });
     await expectMembers(lab(), ["node1", "node2", BACKEND_HOST]);
     const leaders = await expectAnswersAsTold(lab(), NAMES);
     assert.ok(![...leaders.values()].some(({ node }) => node === "node3"));
