@@ -41,11 +41,3 @@ export async function expectSpeakersReady(lab: Lab): Promise<void> {
     for (const line of lines) assert.match(line, /^[1-9]\d* True$/);
   }, { timeoutMs: 60_000, what: "every speaker started again and is ready" });
 }
-
-/** Waits until the speaker of a node is ready, asked on the node itself. */
-export async function expectSpeakerReady(lab: Lab, node: string): Promise<void> {
-  await eventually(async () => {
-    const { code, stdout } = await lab.exec(node, ["curl", "-s", "--max-time", "2", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:17472/readyz"]);
-    assert.equal(stdout, "200", `curl ended with ${code}`);
-  }, { timeoutMs: 60_000, what: `the speaker on ${node} to be ready` });
-}
