@@ -3,7 +3,7 @@
  * a line or two (whoever keeps only the end of the output still learns what failed), and one closing line:
  * `N passed, N failed, N skipped`. Under CI=true a skipped test is a failure, except those that a kernel without the
  * feature, or a machine without Docker, makes impossible (`IMPOSSIBLE_HERE` below names them).
- * `node scripts/test.ts [PART ...]`: check, build, unit, fuzz, lab. All of them without an argument.
+ * `node scripts/test.ts [PART ...]`: check, build, unit, fuzz, sim, lab. All of them without an argument.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
@@ -23,6 +23,9 @@ const MAX_MESSAGE_CHARACTERS = 1000;
 const LAST_LINES = 8;
 const MAX_TAIL_CHARACTERS = 4000;
 
+/** 100 seeds, half of them on each of two cores. */
+const SIMULATION_SHARDS = [["node", "test/sim/main.ts", "--seeds", "50"], ["node", "test/sim/main.ts", "--seeds", "50", "--from", "51"]];
+
 interface Outcome {
   readonly passed: number;
   readonly failures: readonly TestFailure[];
@@ -40,6 +43,7 @@ const parts: readonly Part[] = [
   { name: "build", run: () => commands([["node", "scripts/build.ts"]]) },
   { name: "unit", run: () => vitest("unit") },
   { name: "fuzz", run: () => commands([["node", "test/fuzz/main.ts", "--seconds", isCi ? "20" : "5"]]) },
+  { name: "sim", run: () => together(SIMULATION_SHARDS) },
   { name: "lab", run: () => vitest("lab") },
 ];
 
@@ -75,14 +79,26 @@ if (total.failures.length > 0) {
 console.log(`\n${total.passed} passed, ${total.failures.length} failed, ${total.skipped} skipped`);
 process.exitCode = total.failures.length > 0 || total.passed === 0 ? 1 : 0;
 
-/** Each command is one test: it passes when it exits 0. All run, so that one run shows all that is wrong. */
+/** Each command is one test: it passes when it exits 0. All run, one after another, so that one run shows all that is wrong. */
 async function commands(list: readonly (readonly string[])[]): Promise<Outcome> {
-  const failures: TestFailure[] = [];
-  for (const argv of list) {
-    const { code, lastLines } = await run(argv);
-    if (code !== 0) failures.push({ name: argv.join(" "), message: `exit code ${code}${lastLines.map((line) => `\n${line}`).join("")}` });
-  }
-  return { passed: list.length - failures.length, failures, skipped: [] };
+  const ran: Ran[] = [];
+  for (const argv of list) ran.push({ argv, ...(await run(argv)) });
+  return outcomeOf(ran);
+}
+
+/** The same, side by side. */
+async function together(list: readonly (readonly string[])[]): Promise<Outcome> {
+  return outcomeOf(await Promise.all(list.map(async (argv) => ({ argv, ...(await run(argv)) }))));
+}
+
+interface Ran extends Run {
+  readonly argv: readonly string[];
+}
+
+function outcomeOf(list: readonly Ran[]): Outcome {
+  const failed = list.filter(({ code }) => code !== 0);
+  const failures = failed.map(({ argv, code, lastLines }) => ({ name: argv.join(" "), message: `exit code ${code}${lastLines.map((line) => `\n${line}`).join("")}` }));
+  return { passed: list.length - failed.length, failures, skipped: [] };
 }
 
 async function vitest(project: string): Promise<Outcome> {
