@@ -15,6 +15,7 @@ import type { AgreementInput } from "./agreement/agreement-protocol.ts";
 import { AgreementIo, MAX_DATAGRAMS_PER_TURN } from "./agreement-io.ts";
 import type { AgreementIoOutput, AgreementIoPorts } from "./agreement-io.ts";
 import { ACCEPT_PAUSE_MS, CLOSE_WITHIN_MS, MAX_ACCEPTED_STREAMS, MAX_ACCEPTED_STREAMS_PER_PEER, MAX_BYTES_PER_STREAM_PER_TURN, MAX_OPENED_STREAMS, MAX_WAITING_BYTES_PER_STREAM } from "./agreement-streams.ts";
+import * as streams from "./membership/streams.ts";
 
 const A = { address: "10.9.0.1", port: 7946 };
 const B = { address: "10.9.0.2", port: 7946 };
@@ -257,6 +258,11 @@ describe("on fakes", () => {
       turn(b);
       for (let part = 0; part < 3; part++) expect(turn(b)).toMatchObject([{ kind: "streamBytes", bytes: { length: MAX_BYTES_PER_STREAM_PER_TURN } }]);
       expect(turn(b)).toEqual([]);
+    });
+
+    test("there is room for all streams that membership awaits messages on", () => {
+      expect(MAX_OPENED_STREAMS).toBeGreaterThan(streams.MAX_OPENED_STREAMS);
+      expect(MAX_ACCEPTED_STREAMS).toBeGreaterThan(streams.MAX_ACCEPTED_STREAMS);
     });
 
     test("too many streams of our own fail, whatever peers have opened", () => {

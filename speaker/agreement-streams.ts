@@ -28,8 +28,8 @@ export interface AgreementStreamsPorts {
 export const MAX_ACCEPTED_STREAMS = 192;
 /** The same of one peer's address, so that one that opens without end leaves room for the others; peers have few at a time. */
 export const MAX_ACCEPTED_STREAMS_PER_PEER = 32;
-/** Streams that this side opened; a further one fails as `tooManyStreams`. */
-export const MAX_OPENED_STREAMS = 64;
+/** Streams that this side opened; a further one fails as `tooManyStreams`. As many as membership opens, and some that are still closing. */
+export const MAX_OPENED_STREAMS = 320;
 /** Bytes of one stream that wait for room: the largest push-pull and the largest list of claims fit several times. */
 export const MAX_WAITING_BYTES_PER_STREAM = 1024 * 1024;
 /** The same of all streams together. */
