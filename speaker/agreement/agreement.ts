@@ -43,7 +43,9 @@ const MAX_STEPS = 100_000;
 type Step =
   | { readonly to: "membership"; readonly input: MembershipInput }
   | { readonly to: "detection"; readonly input: DetectionInput }
-  | { readonly to: "claims"; readonly input: ClaimsInput };
+  | { readonly to: "claims"; readonly input: ClaimsInput }
+  /** The members changed: detection and claims are told once, however many did. */
+  | { readonly to: "roster" };
 
 export class Agreement implements Machine<AgreementInput, AgreementOutput> {
   readonly #options: AgreementOptions;
@@ -57,6 +59,8 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
   #digest: ClaimsDigest;
   #sequence = 0;
   #stopping = false;
+  /** A step that tells of the members is under way. */
+  #rosterIsNews = false;
   #lastNow: Instant = -Infinity;
 
   /** @param wallMs Unix ms at an instant, for terms. */
@@ -150,6 +154,10 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
         case "membership":
           for (const output of this.#membership.handle(step.input, now)) this.#fromMembership(output, now, steps, outputs);
           break;
+        case "roster":
+          this.#rosterIsNews = false;
+          steps.push(...this.#rosterSteps(now));
+          break;
         case "detection":
           for (const output of this.#detection.handle(step.input, now)) {
             if (output.kind !== "heartbeat") {
@@ -184,7 +192,8 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
         if (member.state !== before) {
           outputs.push({ kind: "member", node: member.node, state: member.state, before, isHerald: this.#roster.isHerald(member.node), endpoint: member.endpoint });
         }
-        steps.push(...this.#rosterSteps(now));
+        if (!this.#rosterIsNews) steps.push({ to: "roster" });
+        this.#rosterIsNews = true;
         return;
       }
       case "received":
