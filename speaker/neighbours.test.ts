@@ -8,6 +8,7 @@ import { arpFilter, openArpSocket } from "../sys/packet-socket.ts";
 import { createPoller } from "../sys/poll.ts";
 import { defaultGateways } from "../sys/routes.ts";
 import type { DefaultGateway } from "../sys/routes.ts";
+import { SysError } from "../sys/sys-error.ts";
 import { makeVethPair, whyNoNamespaces } from "../test/netns/veth-pair.ts";
 import { formatIpAddress } from "../wire/ip-address.ts";
 import { decodeArpPacket } from "./layer2/arp-packet.ts";
@@ -22,6 +23,8 @@ const PEER = "10.9.0.2";
 
 let addresses: FakeInterfaceAddresses;
 let gateways: DefaultGateway[];
+let readGateways: () => DefaultGateway[];
+let dropped: string[];
 let neighbours: Neighbours;
 beforeEach(() => {
   addresses = new FakeInterfaceAddresses([
@@ -29,7 +32,9 @@ beforeEach(() => {
     { interfaceIndex: 2, address: "10.9.0.1", prefixLength: 24 },
   ]);
   gateways = [];
-  neighbours = new Neighbours({ addresses, defaultGateways: () => gateways });
+  readGateways = () => gateways;
+  dropped = [];
+  neighbours = new Neighbours({ addresses, defaultGateways: () => readGateways(), dropped: (reason) => dropped.push(reason), warn: () => {} });
   neighbours.interfaces([eth0, dummy], 0);
 });
 
@@ -66,6 +71,18 @@ test("finds the gateway on an interface that carries questions, also one that co
   expect(targets(neighbours.timeout(GATEWAY_REFRESH_INTERVAL_MS).frames)).toEqual(["10.9.0.254"]);
 });
 
+test("when the table of routes cannot be read, the gateway is the one it was", () => {
+  gateways = [{ address: "10.9.0.254", interfaceName: "eth0", metric: 100 }];
+  expect(targets(neighbours.timeout(GATEWAY_REFRESH_INTERVAL_MS).frames)).toEqual(["10.9.0.254"]);
+  readGateways = () => {
+    throw new SysError({ code: "EMFILE", syscall: "open" });
+  };
+  expect(targets(neighbours.timeout(2 * GATEWAY_REFRESH_INTERVAL_MS).frames)).toEqual(["10.9.0.254"]);
+  expect(dropped).toEqual(["gatewayReadFailed"]);
+  readGateways = () => [];
+  expect(targets(neighbours.timeout(3 * GATEWAY_REFRESH_INTERVAL_MS).frames)).toEqual([]);
+});
+
 test("closing closes what tells of addresses", () => {
   neighbours.close();
   expect(() => addresses.list()).toThrow("EBADF");
@@ -83,7 +100,7 @@ test.skipIf(why !== undefined)(`a real kernel answers questions, and probes for 
       const facts = interfaceFacts(monitor.links(), []);
       monitor.close();
       const { index = 0 } = facts.find(({ name }) => name === "eth0") ?? {};
-      const real = new Neighbours({ addresses: watchInterfaceAddresses(), defaultGateways });
+      const real = new Neighbours({ addresses: watchInterfaceAddresses(), defaultGateways, dropped: () => {}, warn: () => {} });
       real.interfaces(facts.map((fact) => ({ ...fact, usable: fact.name === "eth0" })), 0);
       const socket = openArpSocket(index, arpFilter);
       const poller = createPoller();

@@ -10,11 +10,13 @@ import type { AgreementOutput } from "./agreement/agreement-protocol.ts";
 import { NeighbourQuestions } from "./layer2/neighbour-questions.ts";
 import type { NeighbourFact, QuestionFrame } from "./layer2/neighbour-questions.ts";
 import type { Instant } from "./machine.ts";
+import { NetworkFailures } from "./network-failures.ts";
+import type { NetworkFailuresPorts } from "./network-failures.ts";
 import type { InterfaceFact } from "./packet-protocol.ts";
 
-export interface NeighboursPorts {
+export interface NeighboursPorts extends NetworkFailuresPorts {
   readonly addresses: InterfaceAddresses;
-  /** The default gateways, the best first. */
+  /** The default gateways, the best first. @throws SysError */
   defaultGateways(family: "IPv4"): readonly DefaultGateway[];
 }
 
@@ -25,13 +27,16 @@ export const GATEWAY_REFRESH_INTERVAL_MS = 1_000;
 
 export class Neighbours {
   readonly #ports: NeighboursPorts;
+  readonly #failures: NetworkFailures;
   readonly #questions = new NeighbourQuestions();
+  #gateways: readonly DefaultGateway[] = [];
   #usable: readonly InterfaceFact[] = [];
   #refreshAt: Instant = -Infinity;
   #refreshGatewayAt: Instant = -Infinity;
 
   constructor(ports: NeighboursPorts) {
     this.#ports = ports;
+    this.#failures = new NetworkFailures(ports);
   }
 
   /** The interfaces as they are now; replaces those before. The usable ones carry questions. */
@@ -84,11 +89,17 @@ export class Neighbours {
     this.#questions.setSegments(this.#usable.map(({ index, mac }) => ({ interfaceIndex: index, mac: parseMacAddress(mac), addresses: byIndex.get(index) ?? [] })));
     if (!isGatewayDue) return;
     this.#refreshGatewayAt = now + GATEWAY_REFRESH_INTERVAL_MS;
+    try {
+      this.#gateways = this.#ports.defaultGateways("IPv4");
+    } catch (error) {
+      // Without a descriptor to read the table with, what was read last is the best there is.
+      this.#failures.record(error, "gatewayRead");
+    }
     this.#questions.setGateway(this.#findGateway());
   }
 
   #findGateway(): { readonly interfaceIndex: number; readonly address: string } | undefined {
-    for (const { address, interfaceName } of this.#ports.defaultGateways("IPv4")) {
+    for (const { address, interfaceName } of this.#gateways) {
       const fact = this.#usable.find(({ name }) => name === interfaceName);
       if (fact !== undefined) return { interfaceIndex: fact.index, address };
     }

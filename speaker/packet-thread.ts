@@ -27,6 +27,7 @@ import { metallbRank } from "./election/metallb-rank.ts";
 import { MetallbElector, StandaloneElector } from "./elector.ts";
 import { LAN_TIMING, WAN_TIMING } from "./membership/membership-protocol.ts";
 import { Neighbours } from "./neighbours.ts";
+import type { NetworkFailuresPorts } from "./network-failures.ts";
 import { PacketCounters } from "./packet-counters.ts";
 import type { MembershipSettings } from "./packet-protocol.ts";
 import type { PacketThreadAnswer, PacketThreadData } from "./packet-thread-handle.ts";
@@ -72,6 +73,7 @@ data.facts.close();
 function electTogether(settings: MembershipSettings): Pick<DriverPorts, "elector" | "agreement" | "neighbours"> {
   const endpoint = { address: settings.bindAddress, port: settings.bindPort };
   const random = cryptoRandom();
+  const failures: NetworkFailuresPorts = { dropped: (reason) => counters.dropped(reason), warn: (event, fields) => post({ kind: "warning", event, fields }) };
   const agreement = new Agreement(
     {
       node: data.node,
@@ -94,9 +96,8 @@ function electTogether(settings: MembershipSettings): Pick<DriverPorts, "elector
       listenTcp,
       connectTcp,
       openIcmpSocket,
-      dropped: (reason) => counters.dropped(reason),
-      warn: (event, fields) => post({ kind: "warning", event, fields }),
+      ...failures,
     },
   );
-  return { elector: settings.election === "metallb" ? new MetallbElector(data.node, agreement, metallbRank) : agreement, agreement: io, neighbours: new Neighbours({ addresses: watchInterfaceAddresses(), defaultGateways }) };
+  return { elector: settings.election === "metallb" ? new MetallbElector(data.node, agreement, metallbRank) : agreement, agreement: io, neighbours: new Neighbours({ addresses: watchInterfaceAddresses(), defaultGateways, ...failures }) };
 }

@@ -9,6 +9,7 @@ import { formatIpAddress, ipAddressFromBytes } from "../wire/ip-address.ts";
 import type { IpFamily } from "../wire/ip-address.ts";
 import type { ByteOrder } from "../wire/byte-reader.ts";
 import { hostByteOrder } from "./libc.ts";
+import { SysError } from "./sys-error.ts";
 
 /** `address` is canonical text; of an IPv6 gateway it is usually link-local. `interfaceName` is the interface it is reached by. */
 export interface DefaultGateway {
@@ -29,7 +30,7 @@ const RTF_UP = 0x1;
 const RTF_GATEWAY = 0x2;
 const RTF_REJECT = 0x200;
 
-/** The default gateways of this network namespace, the lowest metric first. Empty when there is none, or no such table. */
+/** The default gateways of this network namespace, the lowest metric first. Empty when there is none, or no such table. @throws SysError (EMFILE, ENFILE, ENOMEM) */
 export function defaultGateways(family: IpFamily): DefaultGateway[] {
   const text = readBeginning(TABLES[family], MAX_TABLE_BYTES[family]);
   return family === "IPv4" ? parseIpv4Gateways(text, hostByteOrder) : parseIpv6Gateways(text);
@@ -41,8 +42,9 @@ function readBeginning(path: string, most: number): string {
     fd = openSync(path, "r");
   } catch (error) {
     // A kernel without IPv6 has no table of it.
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
-    throw error;
+    const code = error instanceof Error && "code" in error ? String(error.code) : undefined;
+    if (code === "ENOENT") return "";
+    throw code === undefined ? error : new SysError({ code, syscall: "open", detail: path });
   }
   try {
     const chunk = new Uint8Array(Math.min(most, 64 * 1024));
