@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 
 import { DecodeError } from "../../wire/decode-error.ts";
 import type { ClaimEntry } from "../election/claims-protocol.ts";
-import { decodeHeraldMessage, encodeHeraldMessage, passedOn } from "./herald-message.ts";
+import { decodeHeraldMessage, encodeHeraldMessage, MAX_UPDATE_ENTRIES, passedOn } from "./herald-message.ts";
 import type { HeraldBody, HeraldMessage } from "./herald-message.ts";
 
 const nodeName = fc.stringMatching(/^[a-z0-9.-]{1,63}$/);
@@ -81,6 +81,24 @@ describe("Herald messages", () => {
     };
     expect(updateOf(90).length).toBeLessThanOrEqual(1250);
     expect(updateOf(5000).length).toBeLessThan(120_000);
+  });
+
+  test("a byte order mark is part of a name: no two names on the wire are one name, and none is empty", () => {
+    const pull = (owner: readonly number[]): Uint8Array => Uint8Array.of(0x48, 2, 3, 0, 1, 0x61, ...new Uint8Array(10), owner.length, ...owner);
+    const mark = [0xef, 0xbb, 0xbf];
+    expect(decodeHeraldMessage(pull([0x62])).body).toEqual({ kind: "pull", owner: "b" });
+    expect(decodeHeraldMessage(pull([...mark, 0x62])).body).toEqual({ kind: "pull", owner: "\uFEFFb" });
+    expect(decodeHeraldMessage(pull(mark)).body).toEqual({ kind: "pull", owner: "\uFEFF" });
+  });
+
+  test("a list as long as its count may be is read; a larger count is refused before anything is read for it", () => {
+    const successors = (count: number): Uint8Array => {
+      const head = [0x48, 2, 2, 0, 1, 0x61, ...new Uint8Array(10), 1, 0x61, ...new Uint8Array(6), 0, 0, ...new Uint8Array(14)];
+      return Uint8Array.from([...head, count >> 8, count & 0xff, ...Array.from({ length: count }, () => [1, 0x62]).flat(), 0, 0, 0, 0]);
+    };
+    expect(decodeHeraldMessage(successors(MAX_UPDATE_ENTRIES)).body).toMatchObject({ kind: "update", update: { entries: [], removed: [] } });
+    expect(() => decodeHeraldMessage(successors(MAX_UPDATE_ENTRIES + 1))).toThrow(`at most ${MAX_UPDATE_ENTRIES}`);
+    expect(() => decodeHeraldMessage(successors(65_535))).toThrow(`at most ${MAX_UPDATE_ENTRIES}`);
   });
 
   test("passed on, a message differs in its hops alone", () => {

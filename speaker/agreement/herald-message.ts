@@ -195,7 +195,8 @@ function readCount(reader: ByteReader): number {
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
+// A byte order mark is kept: without it two names on the wire would be one, and the mark alone an empty one.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function name(writer: ByteWriter, text: string): void {
   const bytes = encoder.encode(text);

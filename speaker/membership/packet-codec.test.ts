@@ -157,6 +157,21 @@ describe("bombs", () => {
     assert.deepEqual(decodeParts(compound([part, part, part])).refused, ["decompressionBomb"]);
   });
 
+  test("what fails to decompress counts as well: one bomb ends all compression in its datagram", () => {
+    const bomb = compressedMessage(new Uint8Array(MAX_DECOMPRESSED_PACKET + 1));
+    const { messages, refused } = decodeParts(compound([bomb, encodeMessage(user), bomb, compressedMessage(encodeMessage(user))]));
+    assert.deepEqual(messages, [user]);
+    assert.deepEqual(refused, ["decompressionBomb", "decompressionBomb", "decompressionBomb"]);
+  });
+
+  test("nor does leaving out the end codes buy more work", () => {
+    const whole = compress(new Uint8Array(MAX_DECOMPRESSED_PACKET));
+    const endless = Uint8Array.of(9, ...encodeFields({ Algo: 0, Buf: whole.subarray(0, whole.length - 3) }));
+    const { messages, refused } = decodeParts(compound([endless, compressedMessage(encodeMessage(user)), encodeMessage(ping)]));
+    assert.deepEqual(messages, [ping]);
+    assert.deepEqual(refused, ["malformed", "decompressionBomb"]);
+  });
+
   test("an algorithm not known, and compressed bytes that are none", () => {
     assert.equal(reasonOf(withFields(9, { Algo: 1, Buf: compress(encodeMessage(ping)) })), "malformed");
     assert.equal(reasonOf(withFields(9, { Algo: 0, Buf: Uint8Array.of(1, 2, 3) })), "malformed");

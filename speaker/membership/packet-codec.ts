@@ -22,7 +22,7 @@ import { asPacketError, PacketError } from "./packet-error.ts";
 export const MAX_COMPOUND_PARTS = 255;
 /** Compounds and compressions inside each other. memberlist makes two: a compressed compound. */
 export const MAX_PACKET_DEPTH = 4;
-/** Most bytes that the compressed parts of one datagram may have together, decompressed. */
+/** Most bytes that the compressed parts of one datagram may have together, decompressed. A part that fails takes all that is left. */
 export const MAX_DECOMPRESSED_PACKET = 65_536;
 /** Most parts of one datagram, whatever they are nested in. */
 export const MAX_PACKET_PARTS = 1024;
@@ -191,8 +191,11 @@ class PacketDecoder {
   }
 
   #decompress(reader: ByteReader): Uint8Array {
-    const bytes = decompressFields(reader, MAX_DECOMPRESSED_PACKET - this.#decompressed, MAX_DECOMPRESSED_PACKET);
-    this.#decompressed += bytes.length;
+    const before = this.#decompressed;
+    // What fails may have cost all that was left: then nothing further is decompressed.
+    this.#decompressed = MAX_DECOMPRESSED_PACKET;
+    const bytes = decompressFields(reader, MAX_DECOMPRESSED_PACKET - before, MAX_DECOMPRESSED_PACKET);
+    this.#decompressed = before + bytes.length;
     return bytes;
   }
 }

@@ -8,6 +8,7 @@ import { Responder } from "../../speaker/layer2/responder.ts";
 import { ByteReader } from "../../wire/byte-reader.ts";
 import { parseMacAddress } from "../../wire/mac-address.ts";
 import { loadVectors } from "../vectors/load.ts";
+import { agreementTargets } from "./agreement-targets.ts";
 import { membershipTargets } from "./membership-targets.ts";
 import { systemTargets } from "./system-targets.ts";
 
@@ -64,4 +65,4 @@ const canary: FuzzTarget = {
   },
 };
 
-export const targets: readonly FuzzTarget[] = [arp, responder, ...systemTargets, ...membershipTargets, canary];
+export const targets: readonly FuzzTarget[] = [arp, responder, ...systemTargets, ...membershipTargets, ...agreementTargets, canary];
