@@ -20,7 +20,7 @@ export function findOut({ machine, rule, scenario }: Canary): { readonly seed: n
   return { seed: undefined, others: [...others] };
 }
 
-function inScenario(name: string, seed: number, machine: Canary["machine"]): Violation | undefined {
+function inScenario(name: string, seed: number, machine: Canary["machine"]): { readonly rule: string } | undefined {
   const scenario = scenarios.find((one) => one.name === name);
   if (scenario === undefined) throw new Error(`no scenario "${name}"`);
   try {

@@ -7,18 +7,18 @@
  * - `--scenarios [--only TEXT] [--seed N]`: the scenarios whose name has that text.
  * - `--canaries`: machines that are broken on purpose, each of which must be found out.
  *
- * `--verbose` prints more; `--machine NAME` puts another machine under test.
+ * `--verbose` prints more; `--machine NAME` puts another machine under test; `--threads N` runs so many seeds at a time.
  */
 
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 
 import { findOut } from "./canary-run.ts";
-import { describeEvent } from "./events.ts";
 import { machines } from "./machines.ts";
-import { runSeed } from "./run.ts";
 import type { RunResult } from "./run.ts";
 import { canaries } from "./sabotage.ts";
 import { scenarios, SEEDS } from "./scenarios/all.ts";
+import { runSeeds } from "./seed-threads.ts";
 import { Summary } from "./summary.ts";
 
 const { values } = parseArgs({
@@ -31,6 +31,7 @@ const { values } = parseArgs({
     only: { type: "string", default: "" },
     canaries: { type: "boolean", default: false },
     machine: { type: "string", default: "agreement" },
+    threads: { type: "string", default: String(Math.min(4, availableParallelism())) },
     verbose: { type: "boolean", default: false },
   },
 });
@@ -42,19 +43,17 @@ const MANY_SEEDS = 20;
 const machine = machines[values.machine];
 if (machine === undefined) throw new Error(`no machine ${values.machine}; there are ${Object.keys(machines).join(", ")}`);
 const nodes = values.nodes === undefined ? undefined : number(values.nodes);
-const isGood = values.canaries ? runCanaries() : values.scenarios ? runScenarios() : runSeeds();
+const isGood = values.canaries ? runCanaries() : values.scenarios ? runScenarios() : await runAllSeeds();
 process.exitCode = isGood ? 0 : 1;
 
-function runSeeds(): boolean {
+async function runAllSeeds(): Promise<boolean> {
   const seeds = values.seed === undefined ? Array.from({ length: number(values.seeds ?? "10") }, (_, index) => number(values.from) + index) : [number(values.seed)];
   const summary = new Summary();
   const begin = performance.now();
-  for (const seed of seeds) {
-    const started = performance.now();
-    const result = runSeed({ seed, nodes, machine: machine ?? fail() });
+  await runSeeds({ seeds, nodes, machine: values.machine, threads: number(values.threads) }, (result, tookMs) => {
     summary.add(result);
-    if (values.verbose || result.violation !== undefined) print(result, performance.now() - started);
-  }
+    if (values.verbose || result.violation !== undefined) print(result, tookMs);
+  });
   process.stdout.write(summary.text(performance.now() - begin));
   return summary.isGood(seeds.length >= MANY_SEEDS);
 }
@@ -89,7 +88,7 @@ function runCanaries(): boolean {
 function print(result: RunResult, tookMs: number): void {
   process.stdout.write(`seed ${result.seed}: ${result.nodes} nodes, ${result.groups} groups, ${(result.virtualMs / 1000).toFixed(0)} s in ${tookMs.toFixed(0)} ms, ${result.moves} moves, longest overlap ${result.longestOverlapMs.toFixed(0)} ms, ${JSON.stringify(result.applied)}\n`);
   if (result.violation === undefined) return;
-  for (const event of result.story.slice(-STORY_EVENTS)) process.stdout.write(`  ${describeEvent(event)}\n`);
+  for (const event of result.story.slice(-STORY_EVENTS)) process.stdout.write(`  ${event}\n`);
   process.stdout.write(`FAILED seed ${result.seed}: ${result.violation.rule}: ${result.violation.message}\n  again: npm run sim -- --seed ${result.seed}${nodes === undefined ? "" : ` --nodes ${nodes}`}\n`);
 }
 
@@ -97,8 +96,4 @@ function number(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 0) throw new Error(`${text} is no whole number`);
   return value;
-}
-
-function fail(): never {
-  throw new Error("no machine");
 }

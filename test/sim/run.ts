@@ -9,6 +9,7 @@ import type { MachineFactory } from "./cluster.ts";
 import type { LinkCounters } from "./links.ts";
 import { groupsOf, letLoose, nodesOf, START_UP_MS } from "./schedule.ts";
 import type { FaultKind } from "./world.ts";
+import { describeEvent } from "./events.ts";
 import { Violation } from "./world.ts";
 
 export interface RunOptions {
@@ -16,10 +17,13 @@ export interface RunOptions {
   /** Instead of the number that the seed gives. */
   readonly nodes: number | undefined;
   readonly machine: MachineFactory;
+  /** Gets the cluster before it runs: for those who look inside. */
+  readonly onStart?: (cluster: Cluster) => void;
   /** Nothing is encrypted, whatever the seed says. */
   readonly isClear?: boolean;
 }
 
+/** Plain data: it may come from another thread. */
 export interface RunResult {
   readonly seed: number;
   readonly nodes: number;
@@ -33,10 +37,9 @@ export interface RunResult {
   /** How often each rule had something to judge. */
   readonly applied: Readonly<Record<string, number>>;
   readonly longestOverlapMs: number;
-  readonly violation: Violation | undefined;
-  readonly story: Cluster["story"];
-  /** As the run left it. */
-  readonly cluster: Cluster;
+  readonly violation: { readonly rule: string; readonly message: string } | undefined;
+  /** The last events, when a rule is broken. */
+  readonly story: readonly string[];
 }
 
 /** One seed in so many encrypts. */
@@ -44,12 +47,13 @@ const ENCRYPTED_EVERY = 7;
 const KEY = Uint8Array.from({ length: 32 }, (_, index) => index);
 
 /** Runs a seed to its end or to the first broken rule. The same seed gives the same result, event for event. */
-export function runSeed({ seed, nodes: wanted, machine, isClear = false }: RunOptions): RunResult {
+export function runSeed({ seed, nodes: wanted, machine, onStart, isClear = false }: RunOptions): RunResult {
   const random = seededRandom(seed ^ 0x5ced);
   const nodes = wanted ?? nodesOf(seed, random);
   const keys = !isClear && seed % ENCRYPTED_EVERY === 3 && nodes <= 16 ? [KEY] : [];
   const rules = allCheckers({ keys });
   const cluster = new Cluster({ seed, nodes, profile: PROFILES.default, machine, checkers: Object.values(rules), keys });
+  onStart?.(cluster);
   const groups = groupsOf(random, nodes);
   for (const row of groups.flat()) cluster.api.upsert(row, 0);
   const starting = cluster.fault("rows", "the cluster starts");
@@ -73,9 +77,8 @@ export function runSeed({ seed, nodes: wanted, machine, isClear = false }: RunOp
     faults: cluster.counters.faults,
     applied: Object.fromEntries(Object.entries(rules).map(([name, { applied }]) => [name, applied])),
     longestOverlapMs: rules.overlap.longestMs,
-    violation,
-    story: cluster.story,
-    cluster,
+    violation: violation === undefined ? undefined : { rule: violation.rule, message: violation.message },
+    story: violation === undefined ? [] : cluster.story.map(describeEvent),
   };
 }
 

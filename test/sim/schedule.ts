@@ -26,7 +26,8 @@ export const TAIL_MS = 8000;
 const REST_MS = 5000;
 
 export function nodesOf(seed: number, random: Random): number {
-  if (seed % LARGE_EVERY === 0) return between(random, LARGE_NODES, MOST_NODES);
+  // Rather 50 than 100: what a run takes grows faster than the number of nodes.
+  if (seed % LARGE_EVERY === 0) return LARGE_NODES + Math.floor((MOST_NODES + 1 - LARGE_NODES) * random.next() ** 3);
   return random.next() < 0.2 ? between(random, 17, 40) : between(random, 3, 16);
 }
 
