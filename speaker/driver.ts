@@ -299,6 +299,7 @@ export class Driver {
         post({ kind: "member", node, state, before, isHerald });
         return [];
       }
+      case "settled":
       case "verdict":
         post(output);
         return [];

@@ -85,6 +85,8 @@ export type FromPacketThread =
   | { readonly kind: "handingOver"; readonly address: string; readonly to: string }
   /** Another speaker was heard of for the first time, or its state changed. `isHerald` is false for a MetalLB speaker. */
   | { readonly kind: "member"; readonly node: string; readonly state: "alive" | "suspect" | "dead" | "left"; readonly before: "alive" | "suspect" | "dead" | "left" | undefined; readonly isHerald: boolean }
+  /** With membership: this speaker knows the others and what they own. Comes once. */
+  | { readonly kind: "settled" }
   /** The speakers agree that this one is gone, and how. */
   | { readonly kind: "verdict"; readonly node: string; readonly class: "powerOff" | "processGone" | "paused"; readonly silentForMs: number }
   | { readonly kind: "interfaces"; readonly interfaces: readonly InterfaceFact[] }

@@ -31,6 +31,13 @@ describe("Speaker with membership", () => {
     expect(await metricLines("node1", "herald_api_fresh")).toEqual(["herald_api_fresh 1"]);
   });
 
+  it("is ready only when the packet thread knows the others: in a rolling update the next one stops then", async () => {
+    const { speakers, threads } = await started({ membership: true });
+    expect(speakers.get("node1")?.readiness()).toMatch(/other speakers/);
+    threads.get("node1")?.tell({ kind: "settled" });
+    expect(speakers.get("node1")?.readiness()).toBeUndefined();
+  });
+
   it("tells of a speaker that comes, and of watches that hang and are followed anew", async () => {
     const { api, clock, threads } = await started({ membership: true });
     const told = threads.get("node1")?.told;

@@ -85,6 +85,9 @@ export class Speaker {
   readonly #freshness: ApiFreshness | undefined;
   readonly #members: Members;
   readonly #firstTableApplied = Promise.withResolvers<void>();
+  readonly #firstSettled = Promise.withResolvers<void>();
+  /** The packet thread knows the others; without membership there is nothing to know. */
+  #settled = false;
   #owner: OwnerReference | undefined;
   #usableInterfaces: string | undefined;
 
@@ -164,7 +167,11 @@ export class Speaker {
       counters: () => this.#counters.ask(),
       lastTurnAgoMs: () => this.#thread.lastTurnAgoMs(),
     });
-    if (options.membership === undefined) return;
+    if (options.membership === undefined) {
+      this.#settled = true;
+      this.#firstSettled.resolve();
+      return;
+    }
     this.#peers = new SpeakerPeers({ client, clock, random, log, node, namespace, ...options.membership, onPeers: (peers) => this.#thread.send({ kind: "peers", peers }) });
     this.#freshness = new ApiFreshness({
       client, clock, random, log,
@@ -198,7 +205,9 @@ export class Speaker {
 
   /** For /readyz: undefined, or what is missing. */
   readiness(): string | undefined {
-    return this.#reconciler.started ? undefined : "the first table was not handed over yet";
+    if (!this.#reconciler.started) return "the first table was not handed over yet";
+    // In a rolling update the next speaker stops as soon as this one is ready: it must be able to take what that one hands over.
+    return this.#settled ? undefined : "the other speakers are not known yet";
   }
 
   /** Ends everything in order. Status objects stay: the next leader replaces them, and a restart of this node adopts them. */
@@ -232,6 +241,11 @@ export class Speaker {
       case "verdict":
       case "handingOver":
         this.#members.take(fact);
+        break;
+      case "settled":
+        this.#settled = true;
+        this.#firstSettled.resolve();
+        log.info("settled");
         break;
       case "tableApplied":
         // All facts about the first table have come before this one: what is announced is known, and nothing is deleted in error.
@@ -296,7 +310,7 @@ export class Speaker {
     if (this.#abort.signal.aborted) return;
     this.#state.start();
     this.#stateInformer.start();
-    await this.#firstTableApplied.promise;
+    await Promise.all([this.#firstTableApplied.promise, this.#firstSettled.promise]);
     this.#statuses.start();
   }
 

@@ -66,6 +66,8 @@ export type AgreementOutput =
   | OwnedOutput
   | { readonly kind: "reannounce"; readonly address: string }
   | { readonly kind: "handingOver"; readonly address: string; readonly to: string }
+  /** This node knows the others and what they own, and may take addresses. Comes once. */
+  | { readonly kind: "settled" }
   | { readonly kind: "silence" }
   | { readonly kind: "speak" }
   | { readonly kind: "member"; readonly node: string; readonly state: MemberState; readonly before: MemberState | undefined; readonly isHerald: boolean; readonly endpoint: Endpoint }

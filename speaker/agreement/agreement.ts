@@ -235,6 +235,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
       case "lost":
       case "reannounce":
       case "handingOver":
+      case "settled":
       case "silence":
       case "speak":
       case "dropped":

@@ -110,6 +110,8 @@ export type ClaimsOutput =
   | { readonly kind: "askSegment"; readonly interfaceIndex: number }
   /** This node's own list as it is now, for heartbeats. */
   | { readonly kind: "digest"; readonly digest: ClaimsDigest }
+  /** From now on this node may take addresses. Comes once. */
+  | { readonly kind: "settled" }
   | { readonly kind: "dropped"; readonly reason: ClaimsDropReason }
   /** After `release`: everything is handed over, or the time for it is up. */
   | { readonly kind: "released" };

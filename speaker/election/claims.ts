@@ -346,6 +346,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     this.#standing.settled = true;
     this.#deadlines.clear("settle");
     this.#own.setFacts({ settled: true });
+    this.#outputs.push({ kind: "settled" });
     // A row that was only just given is not looked at before the others of its change.
     for (const group of this.#table.groups()) if (!this.#deferred.has(group)) this.#touched.add(group);
   }

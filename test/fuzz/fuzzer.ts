@@ -18,6 +18,8 @@ export interface FuzzResult {
 export interface FuzzOptions {
   readonly seed: number;
   readonly budgetMs: number;
+  /** Inputs to try whatever time they take: a test that counts must not depend on how fast the machine is. RUNS_PER_LOOK when left out. */
+  readonly atLeastRuns?: number;
 }
 
 /** Longest input. */
@@ -45,7 +47,7 @@ export function fuzz(target: FuzzTarget, options: FuzzOptions): FuzzResult {
         if (!(error instanceof DecodeError)) return { runs, accepted, finding: { bytes, error } };
       }
     }
-  } while (performance.now() < end);
+  } while (performance.now() < end || runs < (options.atLeastRuns ?? 0));
   return { runs, accepted };
 }
 
