@@ -10,8 +10,7 @@ import type { AgreementInput, AgreementOutput } from "./agreement/agreement-prot
 import type { DriverPorts } from "./driver-ports.ts";
 import type { Elector } from "./elector.ts";
 import type { OwnedOutput } from "./election/claims-protocol.ts";
-import { Announcer } from "./layer2/announcer.ts";
-import type { AnnouncerInput } from "./layer2/announcer.ts";
+import { Announcer, type AnnouncerInput } from "./layer2/announcer.ts";
 import { Responder } from "./layer2/responder.ts";
 import { type Instant, isDue } from "./machine.ts";
 import type { PacketCounters } from "./packet-counters.ts";
