@@ -6,5 +6,6 @@ import { NaiveAgreement } from "./naive-agreement.ts";
 
 export const machines: Readonly<Record<string, MachineFactory>> = {
   agreement: (options, random, wallMs) => new Agreement(options, random, wallMs),
-  naive: (options, random, wallMs) => new NaiveAgreement(options, random, wallMs),
+  naive: (options, random) => new NaiveAgreement(options, random),
+  returnersFirst: (options, random) => new NaiveAgreement(options, random, true),
 };

@@ -5,6 +5,9 @@ import type { Instant, Random } from "../../speaker/machine.ts";
 import type { AddressRow, InterfaceFact } from "../../speaker/packet-protocol.ts";
 import type { AgreementMachine } from "./node.ts";
 
+/** Who was not heard for so long is away. */
+const SILENCE_MS = 800;
+
 export class NaiveAgreement implements AgreementMachine {
   readonly #options: AgreementOptions;
   readonly #heard = new Map<string, Instant>();
@@ -14,9 +17,13 @@ export class NaiveAgreement implements AgreementMachine {
   #interfaces: readonly InterfaceFact[] = [];
   #next: Instant | undefined;
   #readyAt: Instant | undefined;
+  readonly #returnersFirst: boolean;
+  readonly #returnedAt = new Map<string, Instant>();
 
-  constructor(options: AgreementOptions, random: Random, _wallMs: (now: Instant) => number) {
+  /** @param returnersFirst whoever was away and is back comes before the others */
+  constructor(options: AgreementOptions, random: Random, returnersFirst = false) {
     this.#options = options;
+    this.#returnersFirst = returnersFirst;
     random.next();
   }
 
@@ -27,7 +34,7 @@ export class NaiveAgreement implements AgreementMachine {
   handle(input: AgreementInput, now: Instant): AgreementOutput[] {
     const outputs: AgreementOutput[] = [];
     this.#next ??= now;
-    if (input.kind === "datagram") this.#heard.set(new TextDecoder().decode(input.bytes.subarray(2)), now);
+    if (input.kind === "datagram") this.#hear(new TextDecoder().decode(input.bytes.subarray(2)), now);
     if (input.kind === "peers") this.#peers = input.peers;
     if (input.kind === "row") this.#rows.set(input.row.address, input.row);
     if (input.kind === "removeRow") this.#rows.delete(input.address);
@@ -45,10 +52,19 @@ export class NaiveAgreement implements AgreementMachine {
     return outputs;
   }
 
+  #hear(node: string, now: Instant): void {
+    if (now - (this.#heard.get(node) ?? now) > SILENCE_MS) this.#returnedAt.set(node, now);
+    this.#heard.set(node, now);
+  }
+
   #elect(now: Instant, outputs: AgreementOutput[]): void {
-    const isAlive = (node: string): boolean => node === this.#options.node || now - (this.#heard.get(node) ?? -1e9) < 800;
+    const isAlive = (node: string): boolean => node === this.#options.node || now - (this.#heard.get(node) ?? -1e9) < SILENCE_MS;
+    const returnedAt = ({ node }: { readonly node: string }): Instant => (this.#returnersFirst ? (this.#returnedAt.get(node) ?? 0) : 0);
     for (const address of new Set([...this.#rows.keys(), ...this.#owned])) {
-      const first = this.#rows.get(address)?.candidates.find(({ node }) => isAlive(node));
+      const candidates = this.#rows.get(address)?.candidates ?? [];
+      // Each address begins with another candidate.
+      const turn = address.charCodeAt(address.length - 1) % Math.max(1, candidates.length);
+      const first = [...candidates.slice(turn), ...candidates.slice(0, turn)].sort((a, b) => returnedAt(b) - returnedAt(a)).find(({ node }) => isAlive(node));
       const mine = first?.node === this.#options.node;
       if (mine && !this.#owned.has(address)) {
         this.#owned.add(address);

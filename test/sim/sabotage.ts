@@ -5,7 +5,6 @@
 
 import { decodeHeraldMessage } from "../../speaker/agreement/herald-message.ts";
 import type { AgreementInput, AgreementOutput } from "../../speaker/agreement/agreement-protocol.ts";
-import type { Instant } from "../../speaker/machine.ts";
 import { MessageType } from "../../speaker/membership/message-codec.ts";
 import { decodePacket, encodePacket } from "../../speaker/membership/packet-codec.ts";
 import { CLEAR_KEYRING } from "../../speaker/membership/keyring.ts";
@@ -13,6 +12,7 @@ import type { MachineFactory } from "./cluster.ts";
 import { machines } from "./machines.ts";
 import { SEGMENT_INTERFACE } from "./network.ts";
 import type { AgreementMachine } from "./node.ts";
+import { cutOff } from "./scenarios/terms.ts";
 
 export interface Canary {
   readonly name: string;
@@ -25,12 +25,12 @@ export interface Canary {
   readonly machine: MachineFactory;
 }
 
-type Wrap = (handle: (input: AgreementInput) => AgreementOutput[], input: AgreementInput, now: Instant) => AgreementOutput[];
+type Wrap = (handle: (input: AgreementInput) => AgreementOutput[], input: AgreementInput) => AgreementOutput[];
 
 /** A machine whose inputs and outputs pass through `wrap`. */
 function wrapped(machine: AgreementMachine, wrap: Wrap): AgreementMachine {
   return {
-    handle: (input, now) => wrap((inner) => machine.handle(inner, now), input, now),
+    handle: (input, now) => wrap((inner) => machine.handle(inner, now), input),
     nextTimeout: () => machine.nextTimeout(),
   };
 }
@@ -62,6 +62,12 @@ export const canaries: readonly Canary[] = [
     rule: "no two owners that hear each other",
     machine: (options, random, wallMs) =>
       wrapped(agreement(options, random, wallMs), (handle, input) => handle(input).flatMap((output) => withoutClaims(output) ?? [])),
+  },
+  {
+    name: "tables",
+    broken: "no node ever learns that its table is complete, so that nobody owns anything",
+    rule: "one owner",
+    machine: (options, random, wallMs) => wrapped(agreement(options, random, wallMs), (handle, input) => (input.kind === "ready" ? [] : handle(input))),
   },
   {
     name: "terms",
@@ -96,18 +102,10 @@ export const canaries: readonly Canary[] = [
       }),
   },
   {
-    name: "majority",
-    broken: "nodes forget who should be there, so that one that is cut off is a majority of one",
+    name: "returners first",
+    broken: "whoever was away and is back gets everything",
     rule: "a flapping link moves only its node's addresses",
-    machine: (options, random, wallMs) => {
-      const machine = agreement(options, random, wallMs);
-      let forgetAt: Instant | undefined;
-      return wrapped(machine, (handle, input, now) => {
-        if (input.kind === "peers") forgetAt = now + 4000;
-        if (forgetAt === undefined || now < forgetAt) return handle(input);
-        forgetAt = undefined;
-        return [...handle(input), ...handle({ kind: "peers", peers: [{ node: options.node, address: options.endpoint.address }] })];
-      });
-    },
+    scenario: cutOff.name,
+    machine: machines["returnersFirst"] ?? agreement,
   },
 ];

@@ -44,12 +44,12 @@ const split: Scenario = {
 const flap: Scenario = {
   name: "a link that flaps moves its own node's addresses once, and nobody else's when it heals",
   run(seed, machine) {
-    for (const options of [{ carrier: true }, {}, { uplink: true }]) {
+    for (const carrier of [true, false]) {
       const stage = new Stage({ seed, nodes: 5, groups: 20, ...(machine && { machine }) });
       const node = stage.anOwner();
       const mine = new Set(stage.owned(node));
       const begin = stage.cluster.now;
-      const end = faults.unplug(stage.cluster, node, options);
+      const end = faults.unplug(stage.cluster, node, { carrier });
       stage.run(2500);
       end();
       stage.run(5000);
@@ -58,6 +58,21 @@ const flap: Scenario = {
       assert.equal(moves.length, mine.size, moves.map(describeMove).join("; "));
       assert.ok(stage.addresses().every((address) => !mine.has(address) || stage.owner(address) !== node), "it does not get them back");
     }
+  },
+};
+
+export const cutOff: Scenario = {
+  name: "a node that loses the others but not its gateway serves its side, and gives way when it is back",
+  run(seed, machine) {
+    const stage = new Stage({ seed, nodes: 5, groups: 20, ...(machine && { machine }) });
+    const node = stage.anOwner();
+    const before = stage.map();
+    const end = faults.unplug(stage.cluster, node, { uplink: true });
+    stage.run(4000);
+    assert.equal(stage.owned(node).length, before.size, "it serves its side");
+    end();
+    stage.run(5000);
+    for (const [address, owner] of stage.map()) assert.ok(before.get(address) === node ? owner !== node : owner === before.get(address), `${address} is with ${owner}`);
   },
 };
 
@@ -76,4 +91,4 @@ const twoMembers: Scenario = {
   },
 };
 
-export const termScenarios: readonly Scenario[] = [fullRestart, split, flap, twoMembers];
+export const termScenarios: readonly Scenario[] = [fullRestart, split, flap, cutOff, twoMembers];
