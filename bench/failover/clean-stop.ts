@@ -8,7 +8,7 @@ import { BACKEND_HOST, hostsOf } from "../../test/lab/hosts.ts";
 import { CLIENT } from "../../test/lab/lab.ts";
 import { Samples, wantedRuns } from "../samples.ts";
 import { CONNECTIONS, Connections } from "./connections.ts";
-import { Prober } from "./prober.ts";
+import { Prober } from "../../test/lab/prober.ts";
 import { type Scene, onScene } from "./scene.ts";
 
 const RUNS = 10;

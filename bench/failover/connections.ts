@@ -1,5 +1,6 @@
+import { join } from "node:path";
 import type { Lab } from "../../test/lab/lab.ts";
-import { ClientProgram } from "./client-program.ts";
+import { ClientProgram } from "../../test/lab/client-program.ts";
 import type { Scene } from "./scene.ts";
 
 /** What `connections-program.ts` prints. */
@@ -18,7 +19,7 @@ export class Connections {
 
   /** Opens them; returns when all stand. */
   static async open({ lab, address, tcpPort }: Pick<Scene, "address" | "tcpPort"> & { readonly lab: Lab }): Promise<Connections> {
-    return new Connections(await ClientProgram.start(lab, "connections-program.ts", [address, String(tcpPort), String(CONNECTIONS)]));
+    return new Connections(await ClientProgram.start(lab, join(import.meta.dirname, "connections-program.ts"), [address, String(tcpPort), String(CONNECTIONS)]));
   }
 
   /** Ends, and tells how many were closed before that. */

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { nsenterArgv } from "../../test/lab/processes.ts";
 import { searchPath } from "../../test/lab/programs.ts";
 import { Samples, wantedRuns } from "../samples.ts";
-import { Prober } from "./prober.ts";
+import { Prober } from "../../test/lab/prober.ts";
 import { type Scene, onScene } from "./scene.ts";
 
 const RUNS = 20;

@@ -4,7 +4,7 @@ import { CLIENT } from "../../test/lab/lab.ts";
 import { Samples, wantedRuns } from "../samples.ts";
 import { announcementsIn, movesIn } from "./announcements.ts";
 import { CONNECTIONS, Connections } from "./connections.ts";
-import { Prober } from "./prober.ts";
+import { Prober } from "../../test/lab/prober.ts";
 import { type Scene, onScene } from "./scene.ts";
 
 const RUNS = 3;

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Samples, wantedRuns } from "../samples.ts";
-import { Prober } from "./prober.ts";
+import { Prober } from "../../test/lab/prober.ts";
 import { type Scene, onScene } from "./scene.ts";
 
 const RUNS = 100;

@@ -5,12 +5,12 @@
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { Prober } from "../../../bench/failover/prober.ts";
 import type { Lab } from "../lab.ts";
 import { eventually } from "../eventually.ts";
 import { BACKEND_HOST } from "../hosts.ts";
 import { metricOf } from "../metrics.ts";
 import { WITHIN, addressOf, eventsOf, expectAddress, expectAnswerFrom, leaderOf, setNetworkUnavailable, settledLeader } from "../observe.ts";
+import { Prober } from "../prober.ts";
 import { POOL_FILE, app, deployment, service } from "./manifests.ts";
 
 export interface Step {

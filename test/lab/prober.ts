@@ -1,6 +1,6 @@
-import type { Lab } from "../../test/lab/lab.ts";
+import { join } from "node:path";
 import { ClientProgram } from "./client-program.ts";
-import type { Scene } from "./scene.ts";
+import type { Lab } from "./lab.ts";
 
 /** What `prober-program.ts` prints: protocol, when it was sent, when the answer came (null: never), in Unix ms. */
 export type Attempt = readonly ["udp" | "tcp", number, number | null];
@@ -16,8 +16,8 @@ export class Prober {
   }
 
   /** Starts to use the Service; returns after a second in which everything was answered. */
-  static async start({ lab, address, tcpPort, udpPort }: Pick<Scene, "address" | "tcpPort" | "udpPort"> & { readonly lab: Lab }): Promise<Prober> {
-    const prober = new Prober(await ClientProgram.start(lab, "prober-program.ts", [address, String(tcpPort), String(udpPort)]));
+  static async start({ lab, address, tcpPort, udpPort }: { readonly lab: Lab; readonly address: string; readonly tcpPort: number; readonly udpPort: number }): Promise<Prober> {
+    const prober = new Prober(await ClientProgram.start(lab, join(import.meta.dirname, "prober-program.ts"), [address, String(tcpPort), String(udpPort)]));
     await prober.untilSteady(Date.now());
     return prober;
   }

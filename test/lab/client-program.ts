@@ -1,13 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { CLIENT, type Lab } from "../../test/lab/lab.ts";
-import { nsenterArgv } from "../../test/lab/processes.ts";
-import { NODE } from "../../test/lab/programs.ts";
+import { CLIENT, type Lab } from "./lab.ts";
+import { nsenterArgv } from "./processes.ts";
+import { NODE } from "./programs.ts";
 
 /**
- * A program of this folder that runs on the lab's client, in a process of its own so that nothing else delays it. It
+ * A program of ours that runs on the lab's client, in a process of its own so that nothing else delays it. It
  * prints a line of JSON per observation, and ends by itself when its standard input does.
  */
 export class ClientProgram<Line> {
@@ -25,9 +24,9 @@ export class ClientProgram<Line> {
     this.#ended = once(read, "close");
   }
 
-  /** Starts the program and returns when it has printed something. */
+  /** Starts the program (a file with its full path) and returns when it has printed something. */
   static async start<Line>(lab: Lab, file: string, args: readonly string[]): Promise<ClientProgram<Line>> {
-    const argv = nsenterArgv(lab.namespace(CLIENT), [NODE, join(import.meta.dirname, file), ...args]);
+    const argv = nsenterArgv(lab.namespace(CLIENT), [NODE, file, ...args]);
     const program = new ClientProgram<Line>(spawn("nsenter", argv, { stdio: ["pipe", "pipe", "inherit"] }));
     await program.until(({ length }) => length > 0, 10_000);
     return program;
