@@ -37,6 +37,7 @@ export interface RunResult {
   /** How often each rule had something to judge. */
   readonly applied: Readonly<Record<string, number>>;
   readonly longestOverlapMs: number;
+  readonly longestLossyOverlapMs: number;
   readonly violation: { readonly rule: string; readonly message: string } | undefined;
   /** The last events, when a rule is broken. */
   readonly story: readonly string[];
@@ -77,6 +78,7 @@ export function runSeed({ seed, nodes: wanted, machine, onStart, isClear = false
     faults: cluster.counters.faults,
     applied: Object.fromEntries(Object.entries(rules).map(([name, { applied }]) => [name, applied])),
     longestOverlapMs: rules.overlap.longestMs,
+    longestLossyOverlapMs: rules.overlap.longestLossyMs,
     violation: violation === undefined ? undefined : { rule: violation.rule, message: violation.message },
     story: violation === undefined ? [] : cluster.story.map(describeEvent),
   };

@@ -9,6 +9,7 @@ export class Summary {
   readonly #counts = new Map<string, number>();
   readonly #failed: number[] = [];
   #longestOverlapMs = 0;
+  #longestLossyOverlapMs = 0;
 
   add(result: RunResult): void {
     const { links, faults, applied } = result;
@@ -30,6 +31,7 @@ export class Summary {
     for (const [rule, count] of Object.entries(applied)) counts[`rule ${rule} applied`] = count;
     for (const [name, count] of Object.entries(counts)) this.#counts.set(name, (this.#counts.get(name) ?? 0) + count);
     this.#longestOverlapMs = Math.max(this.#longestOverlapMs, result.longestOverlapMs);
+    this.#longestLossyOverlapMs = Math.max(this.#longestLossyOverlapMs, result.longestLossyOverlapMs);
     if (result.violation !== undefined) this.#failed.push(result.seed);
   }
 
@@ -43,7 +45,7 @@ export class Summary {
     const zeros = this.#zeros();
     const zeroText = zeros.length === 0 ? "" : `never happened: ${zeros.join(", ")}\n`;
     const failed = this.#failed.length === 0 ? "all rules held" : `BROKEN in seeds ${this.#failed.join(" ")}`;
-    return `sim: ${counts}; longest overlap ${this.#longestOverlapMs.toFixed(0)} ms\n${zeroText}sim: ${failed}, ${(tookMs / 1000).toFixed(1)} s\n`;
+    return `sim: ${counts}; longest overlap ${this.#longestOverlapMs.toFixed(0)} ms, with loss ${this.#longestLossyOverlapMs.toFixed(0)} ms\n${zeroText}sim: ${failed}, ${(tookMs / 1000).toFixed(1)} s\n`;
   }
 
   #zeros(): string[] {
