@@ -3,6 +3,7 @@ import { FakeClock } from "../sys/fake-clock.ts";
 import { silentLogger } from "../sys/log.ts";
 import { seededRandom } from "../sys/random.ts";
 import { ApiFreshness } from "./api-freshness.ts";
+import { KubeError } from "./client.ts";
 import { FakeKubeClient } from "./fake-client.ts";
 import { Informer } from "./informer.ts";
 import { nodes, services } from "./objects.ts";
@@ -78,11 +79,11 @@ describe("ApiFreshness", () => {
   test("one watch that is refused is enough not to be fresh", async () => {
     const { client, clock, freshness, stop } = setUp();
     await clock.advance(1_000);
-    client.outage(true);
-    client.outage(false);
-    await clock.advance(0);
+    client.failNext({ verb: "watch", plural: "nodes", times: 2, error: new KubeError({ code: 500, reason: "InternalError", message: "no" }) });
+    client.endWatches();
+    await clock.advance(400);
     expect(freshness.fresh).toBe(false);
-    await clock.advance(1_000);
+    await clock.advance(5_000);
     expect(freshness.fresh).toBe(true);
     await stop();
   });

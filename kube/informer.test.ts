@@ -188,7 +188,7 @@ describe("Informer", () => {
     await informer.stop();
   });
 
-  test("says whether it follows: from the open watch until a failure, not at a watch that ends in good order", async () => {
+  test("says whether it follows: from the open watch until two failures in a row, not at a watch that ends or is cut once", async () => {
     const seen: boolean[] = [];
     const { client, clock, informer } = setUp({ onFollowing: () => void seen.push(informer.isFollowing) });
     client.failNext({ verb: "watch", error: new KubeError({ code: 500, reason: "InternalError", message: "not yet" }) });
@@ -200,6 +200,9 @@ describe("Informer", () => {
     client.endWatches();
     await clock.advance(5_000);
     expect(client.openWatches).toBe(1);
+    client.outage(true);
+    client.outage(false);
+    await clock.advance(5_000);
     expect(seen).toEqual([true]);
     client.outage(true);
     await clock.advance(5_000);

@@ -104,8 +104,8 @@ export class Informer<T extends KubeObject> {
   }
 
   /**
-   * Whether a watch is open as far as anybody knows: true from the API server's word until a failure or `reconnect`. A
-   * watch that the server ends in good order is opened again without a word.
+   * Whether a watch is open as far as anybody knows: true from the API server's word until two failures in a row, or
+   * `reconnect`. A watch that ends is opened again at once, without a word.
    */
   get isFollowing(): boolean {
     return this.#isFollowing;
@@ -226,7 +226,8 @@ export class Informer<T extends KubeObject> {
   }
 
   async #waitAfterFailure(error: unknown, signal: AbortSignal): Promise<void> {
-    this.#setFollowing(false);
+    // One failure is an open watch that was cut, idle ones are now and then: only when the next try fails too, something is wrong.
+    if (this.#failures > 0) this.#setFollowing(false);
     const { clock, random, log, type } = this.#options;
     const full = Math.min(maxBackoffMs, baseBackoffMs * 2 ** Math.min(this.#failures, 20));
     const asked = error instanceof KubeError ? (error.retryAfterSeconds ?? 0) * 1000 : 0;
