@@ -14,7 +14,7 @@ const eth0: InterfaceFact = { name: "eth0", index: 2, mac: "02:00:00:00:00:01", 
 interface Speaker {
   readonly node: string;
   readonly address: string;
-  readonly agreement: Agreement;
+  agreement: Agreement;
   isUp: boolean;
   readonly owned: Set<string>;
   readonly outputs: AgreementOutput[];
@@ -30,12 +30,7 @@ class Segment {
 
   add(node: string, at: number, keys: readonly Uint8Array[] = []): Speaker {
     const address = `172.20.0.${this.speakers.length + 11}`;
-    const agreement = new Agreement(
-      { node, endpoint: { address, port: 7946 }, bootUnixMs: START_UNIX_MS + at, keys, timing: LAN_TIMING, profile: PROFILES.default, failback: "sticky", template: "" },
-      seededRandom(this.speakers.length + 1),
-      (now) => START_UNIX_MS + now,
-    );
-    const speaker = { node, address, agreement, isUp: true, owned: new Set<string>(), outputs: [] };
+    const speaker = { node, address, agreement: newAgreement(node, address, START_UNIX_MS + at, keys), isUp: true, owned: new Set<string>(), outputs: [] };
     this.speakers.push(speaker);
     return speaker;
   }
@@ -103,6 +98,11 @@ class Segment {
   }
 }
 
+function newAgreement(node: string, address: string, bootUnixMs: number, keys: readonly Uint8Array[] = []): Agreement {
+  const options = { node, endpoint: { address, port: 7946 }, bootUnixMs, keys, timing: LAN_TIMING, profile: PROFILES.default, failback: "sticky", template: "" } as const;
+  return new Agreement(options, seededRandom(address.length + bootUnixMs), (now) => START_UNIX_MS + now);
+}
+
 const ADDRESSES = Array.from({ length: 12 }, (_, index) => `172.20.255.${200 + index}`);
 
 function rowFor(address: string, nodes: readonly string[]): AddressRow {
@@ -162,6 +162,26 @@ describe("three speakers that agree", () => {
     expect(leaver.outputs.at(-1) === undefined).toBe(false);
     expect(leaver.outputs.some(({ kind }) => kind === "stopped")).toBe(true);
     expect(leaver.owned.size).toBe(0);
+  });
+
+  test("one starts again with its clock an hour back: the others hear it, and it takes part as before", () => {
+    const segment = threeSpeakers();
+    const [one, two, three] = segment.speakers;
+    if (one === undefined || two === undefined || three === undefined) throw new Error("no speakers");
+    one.isUp = false;
+    segment.runFor(1000);
+    one.agreement = newAgreement(one.node, one.address, START_UNIX_MS - 3_600_000);
+    one.owned.clear();
+    one.isUp = true;
+    start(segment, one);
+    segment.runFor(5000);
+    const seen = two.outputs.length;
+    three.isUp = false;
+    segment.runFor(2000);
+    // The third is gone: the one whose clock is wrong takes its part.
+    for (const address of ADDRESSES) expect(owners(segment, address), address).toHaveLength(1);
+    expect(two.outputs.slice(seen).some((output) => output.kind === "verdict" && output.node === one.node)).toBe(false);
+    expect(one.owned.size).toBeGreaterThan(0);
   });
 
   test("garbage, and messages played again, change nothing and are counted", () => {

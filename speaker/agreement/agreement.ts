@@ -37,6 +37,8 @@ export const RELAY_FANOUT = 4;
 export const MAX_HOPS = 6;
 /** Members whose ARP answers prove that a segment can be heard. */
 const SEGMENT_WITNESSES = 4;
+/** An incarnation so far above the process's start in seconds was not reached by refuting suspicions of its own. */
+const CLOCK_SET_BACK_INCARNATIONS = 60;
 /** Steps that one input may cause between the three machines: more is a loop. */
 const MAX_STEPS = 100_000;
 
@@ -57,6 +59,8 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
   /** Digests of others' lists, newest last: large clusters pass them on. */
   readonly #digests = new Map<string, ClaimsDigest>();
   #digest: ClaimsDigest;
+  /** Goes with every message. */
+  #boot: number;
   #sequence = 0;
   #stopping = false;
   /** A step that tells of the members is under way. */
@@ -75,6 +79,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     const hears = (member: string): boolean => detection.hears(member);
     this.#membership = new Membership({ node, endpoint, keyring: { keys: options.keys }, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing, hears }, random);
     this.#claims = new Claims({ node, boot, wallMs, failback, template });
+    this.#boot = boot;
     this.#digest = { owner: node, boot, version: 0, hash: 0 };
   }
 
@@ -153,6 +158,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
       switch (step.to) {
         case "membership":
           for (const output of this.#membership.handle(step.input, now)) this.#fromMembership(output, now, steps, outputs);
+          this.#catchUp(steps);
           break;
         case "roster":
           this.#rosterIsNews = false;
@@ -296,9 +302,20 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     }
   }
 
+  /**
+   * Others drop what comes from an earlier start than the one they remember. A clock that was set back before a restart
+   * makes this one look earlier; membership notices, as it has to refute an incarnation far above its own.
+   */
+  #catchUp(steps: Step[]): void {
+    const { incarnation } = this.#membership;
+    if (incarnation - Math.floor(this.#boot / 1000) < CLOCK_SET_BACK_INCARNATIONS) return;
+    this.#boot = incarnation * 1000;
+    steps.push({ to: "claims", input: { kind: "boot", boot: this.#boot } });
+  }
+
   #encode(body: HeraldBody): Uint8Array {
     this.#sequence += 1;
-    return encodeHeraldMessage({ sender: this.#options.node, boot: this.#options.bootUnixMs, sequence: this.#sequence, hops: 0, body });
+    return encodeHeraldMessage({ sender: this.#options.node, boot: this.#boot, sequence: this.#sequence, hops: 0, body });
   }
 
   #tellAll(body: HeraldBody, steps: Step[]): void {

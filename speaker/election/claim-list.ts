@@ -53,7 +53,7 @@ export function isHolding(entry: ClaimEntry): boolean {
 /** See the head of the file. Changes gather until `takeDeltas` makes versions of them. */
 export class OwnList {
   readonly #owner: string;
-  readonly #boot: number;
+  #boot: number;
   readonly #entries = new Map<string, { readonly entry: ClaimEntry; readonly hash: number }>();
   readonly #changed = new Set<string>();
   #facts: NodeFacts;
@@ -73,6 +73,17 @@ export class OwnList {
     this.#facts = facts;
     this.#factsBefore = factsHash(facts);
     this.#hash = this.#factsBefore;
+  }
+
+  get boot(): number {
+    return this.#boot;
+  }
+
+  /** Others take the list for that of an earlier start: it goes on under a later one. */
+  restartAs(boot: number): void {
+    this.#boot = boot;
+    // A version of its own, so that others ask for the list.
+    this.#factsChanged = true;
   }
 
   get facts(): NodeFacts {

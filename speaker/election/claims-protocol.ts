@@ -90,6 +90,8 @@ export type ClaimsInput =
   | { readonly kind: "pull"; readonly from: string; readonly owner: string }
   /** This process did not run for so long. */
   | { readonly kind: "woke"; readonly lagMs: number }
+  /** Others remember a later start of this node (its clock was set back): its list goes on under this boot id. */
+  | { readonly kind: "boot"; readonly boot: number }
   /** Hands everything over, to end. */
   | { readonly kind: "release" }
   | { readonly kind: "timeout" };

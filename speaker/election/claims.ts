@@ -64,7 +64,6 @@ export interface ClaimsOptions {
 
 export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   readonly #node: string;
-  readonly #boot: number;
   readonly #deadlines = new Deadlines();
   readonly #outbox = new Outbox();
   readonly #terms = new TermMemory();
@@ -92,7 +91,6 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
 
   constructor({ node, boot, wallMs, failback, template }: ClaimsOptions) {
     this.#node = node;
-    this.#boot = boot;
     const deadlines = this.#deadlines;
     const emit = (output: ClaimsOutput): void => void this.#outputs.push(output);
     this.#own = new OwnList({ owner: node, boot, facts: { ready: false, fresh: false, settled: false, template } });
@@ -112,7 +110,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     this.#standing = new Standing(node, (name) => this.#peers.get(name));
     this.#table = new GroupTable(node);
     this.#hearing = new Hearing(deadlines, (interfaceIndex) => emit({ kind: "askSegment", interfaceIndex }));
-    const parts = { node, boot, wallMs, failback, template, own: this.#own, peers: this.#peers, terms: this.#terms, standing: this.#standing, table: this.#table, deadlines, emit };
+    const parts = { node, wallMs, failback, template, own: this.#own, peers: this.#peers, terms: this.#terms, standing: this.#standing, table: this.#table, deadlines, emit };
     const holder = new Holder(parts);
     const candidates = new Candidates({ ...parts, holder });
     const handovers = new Handovers({ ...parts, holder, candidates });
@@ -192,6 +190,9 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
       case "woke":
         this.#woke(input.lagMs, now);
         return false;
+      case "boot":
+        this.#own.restartAs(input.boot);
+        return false;
       case "release":
         this.#release();
         return false;
@@ -230,7 +231,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
 
   /** A list of this node's own, from before it restarted. */
   #ownUpdate(update: ClaimsUpdate, now: Instant): false {
-    if (update.boot >= this.#boot) return false;
+    if (update.boot >= this.#own.boot) return false;
     for (const entry of update.entries) if (entry.state !== "veto") this.#sawTerm(entry.address, entry.term);
     for (const address of this.#restart.takeIn(update)) this.#touch(address);
     this.#deadlines.set("resume", now + RESUME_WITHIN_MS);

@@ -24,7 +24,6 @@ export const RELEASED_KEPT_MS = 60_000;
 
 export interface HolderParts {
   readonly node: string;
-  readonly boot: number;
   readonly wallMs: (now: Instant) => number;
   readonly own: OwnList;
   readonly peers: PeerLists;
@@ -51,7 +50,7 @@ export class Holder {
   /** This node's claim on the address, or undefined. */
   claimOn({ row }: Held): HeldClaim | undefined {
     const entry = this.#parts.own.get(row.address);
-    return entry !== undefined && isHolding(entry) ? { node: this.#parts.node, boot: this.#parts.boot, entry } : undefined;
+    return entry !== undefined && isHolding(entry) ? { node: this.#parts.node, boot: this.#parts.own.boot, entry } : undefined;
   }
 
   /** Takes the address. It needs a usable interface. */

@@ -84,6 +84,11 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     return members;
   }
 
+  /** This node's own incarnation: it jumps when others remember a higher one. */
+  get incarnation(): number {
+    return this.#context.self.incarnation;
+  }
+
   snapshot(): MembershipSnapshot {
     const members = { alive: 0, suspect: 0, dead: 0, left: 0 };
     for (const { state } of this.members()) members[state] += 1;
