@@ -28,6 +28,7 @@ export const TICK_MS = 50;
 /** How often each node asks its gateway, and after how long without an answer it misses it. */
 const GATEWAY_INTERVAL_MS = 500;
 const GATEWAY_LOST_AFTER_MS = 1200;
+const START_WITHIN_MS = 200;
 /** Mean time between two frames of the client. */
 const CLIENT_INTERVAL_MS = 400;
 /** Events kept for the story of a failing run. */
@@ -46,6 +47,8 @@ export interface ClusterOptions {
   readonly keys?: readonly Uint8Array[];
   /** Nodes whose processes are not started with the cluster. */
   readonly offAtStart?: readonly NodeId[];
+  /** The others are started one after another within this time. */
+  readonly startWithinMs?: number;
 }
 
 /** What happened how often. */
@@ -98,7 +101,7 @@ export class Cluster implements World {
     );
     for (const node of this.nodes) {
       this.at(this.random.next() * GATEWAY_INTERVAL_MS, (now) => this.#watchGateway(node, now));
-      if (options.offAtStart?.includes(node.id) !== true) this.at(this.random.next() * 200, (now) => this.boot(node.id, now));
+      if (options.offAtStart?.includes(node.id) !== true) this.at(this.random.next() * (options.startWithinMs ?? START_WITHIN_MS), (now) => this.boot(node.id, now));
     }
     this.at(CLIENT_INTERVAL_MS, (now) => this.#clientAsks(now));
     this.at(TICK_MS, (now) => this.#tick(now));
