@@ -16,6 +16,8 @@ interface Speaker {
   readonly address: string;
   agreement: Agreement;
   isUp: boolean;
+  /** What waits in the sockets of a process that stands still. */
+  waiting: AgreementInput[] | undefined;
   readonly owned: Set<string>;
   readonly outputs: AgreementOutput[];
 }
@@ -30,13 +32,17 @@ class Segment {
 
   add(node: string, at: number, keys: readonly Uint8Array[] = []): Speaker {
     const address = `172.20.0.${this.speakers.length + 11}`;
-    const speaker = { node, address, agreement: newAgreement(node, address, START_UNIX_MS + at, keys), isUp: true, owned: new Set<string>(), outputs: [] };
+    const speaker = { node, address, agreement: newAgreement(node, address, START_UNIX_MS + at, keys), isUp: true, waiting: undefined, owned: new Set<string>(), outputs: [] };
     this.speakers.push(speaker);
     return speaker;
   }
 
   give(speaker: Speaker, input: AgreementInput): void {
     if (!speaker.isUp) return;
+    if (speaker.waiting !== undefined) {
+      if (input.kind !== "timeout") speaker.waiting.push(input);
+      return;
+    }
     for (const output of speaker.agreement.handle(input, this.now)) {
       speaker.outputs.push(output);
       this.#perform(speaker, output);
@@ -46,7 +52,7 @@ class Segment {
   runFor(ms: number): void {
     const end = this.now + ms;
     for (;;) {
-      const timeouts = this.speakers.flatMap((speaker) => (speaker.isUp ? [{ at: Math.max(this.now, speaker.agreement.nextTimeout() ?? Infinity), to: speaker, input: { kind: "timeout" } as const }] : []));
+      const timeouts = this.speakers.flatMap((speaker) => (speaker.isUp && speaker.waiting === undefined ? [{ at: Math.max(this.now, speaker.agreement.nextTimeout() ?? Infinity), to: speaker, input: { kind: "timeout" } as const }] : []));
       const next = [...this.#events, ...timeouts].toSorted((a, b) => a.at - b.at)[0];
       if (next === undefined || next.at > end) break;
       this.#events = this.#events.filter((event) => event !== next);
@@ -182,6 +188,25 @@ describe("three speakers that agree", () => {
     for (const address of ADDRESSES) expect(owners(segment, address), address).toHaveLength(1);
     expect(two.outputs.slice(seen).some((output) => output.kind === "verdict" && output.node === one.node)).toBe(false);
     expect(one.owned.size).toBeGreaterThan(0);
+  });
+
+  test("one stands still for three seconds: when it wakes, it answers for nothing that others have taken", () => {
+    const segment = threeSpeakers();
+    const sleeper = segment.speakers.find(({ owned }) => owned.size > 0);
+    if (sleeper === undefined) throw new Error("nobody owns anything");
+    const before = [...sleeper.owned];
+    sleeper.waiting = [];
+    segment.runFor(3000);
+    for (const address of before) expect(owners(segment, address), address).toHaveLength(2);
+    const waiting = sleeper.waiting;
+    sleeper.waiting = undefined;
+    sleeper.outputs.length = 0;
+    segment.give(sleeper, { kind: "woke", lagMs: 3000 });
+    for (const input of waiting) segment.give(sleeper, input);
+    segment.runFor(500);
+    const kinds = sleeper.outputs.map(({ kind }) => kind).filter((kind) => ["silence", "lost", "speak"].includes(kind));
+    expect(kinds).toEqual(["silence", ...before.map(() => "lost"), "speak"]);
+    for (const address of ADDRESSES) expect(owners(segment, address), address).toHaveLength(1);
   });
 
   test("garbage, and messages played again, change nothing and are counted", () => {

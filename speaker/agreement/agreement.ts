@@ -287,6 +287,8 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
           this.#noteDigest(digest);
           steps.push({ to: "claims", input: { kind: "digest", digest, from: sender } });
         }
+        // It slept, or was cut off, and still thinks that it owns what it did: it should not have to wait for the next ping.
+        if (this.#roster.shouldTellDead(sender, this.#lastNow)) steps.push(sendTo(sender, this.#encode({ kind: "heartbeat", digests: this.#digestsToSend() }), false));
         break;
       case "report":
         steps.push({ to: "detection", input: { kind: "report", from: sender, about: body.about, boot: body.boot, class: body.class } });

@@ -23,7 +23,12 @@ interface Known {
   boot: number;
   window: ReplayWindow;
   deaths: Instant[];
+  /** When it was last answered although it is taken for dead. */
+  answeredAt: Instant;
 }
+
+/** Between two answers to a member that is taken for dead: two that take each other for dead must not talk without end. */
+export const ANSWER_DEAD_INTERVAL_MS = 50;
 
 export class Roster {
   readonly #node: string;
@@ -51,7 +56,7 @@ export class Roster {
     if (known !== undefined) this.#nodeByAddress.delete(known.member.endpoint.address);
     this.#nodeByAddress.set(member.endpoint.address, member.node);
     if (known === undefined) {
-      this.#known.set(member.node, { member, isHerald: isHeraldMeta(member.meta), boot: 0, window: new ReplayWindow(), deaths: [] });
+      this.#known.set(member.node, { member, isHerald: isHeraldMeta(member.meta), boot: 0, window: new ReplayWindow(), deaths: [], answeredAt: -Infinity });
       return;
     }
     if (member.state === "dead" && known.member.state !== "dead") known.deaths = [...known.deaths, now].slice(-DAMPED_AFTER_DEATHS);
@@ -61,6 +66,14 @@ export class Roster {
 
   member(node: string): Member | undefined {
     return this.#known.get(node)?.member;
+  }
+
+  /** Whether a member that was just heard is taken for dead, and should be told at once what it missed. */
+  shouldTellDead(node: string, now: Instant): boolean {
+    const known = this.#known.get(node);
+    if (known === undefined || known.member.state !== "dead" || now < known.answeredAt + ANSWER_DEAD_INTERVAL_MS) return false;
+    known.answeredAt = now;
+    return true;
   }
 
   isHerald(node: string): boolean {

@@ -48,6 +48,8 @@ export const LAG_MS = 100;
 export const SHORTEST_TAKEOVER_MS = 250;
 /** Entries of one reminder: as many as fit a datagram, of IPv6 addresses too. */
 const MAX_CONTESTED_AT_ONCE = 40;
+/** What is read so soon after waking was sent while this process slept, perhaps before the others gave it up: no confirmation. */
+const CONFIRM_AFTER_MS = 20;
 /** How long it answers nothing then, if nobody confirms its claims before. */
 export const SILENT_MS = 100;
 
@@ -85,6 +87,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   #membersChanged = false;
   #digestIsNews = false;
   #isReleased = false;
+  #wokeAt: Instant = -Infinity;
   #majoritySince: Instant | undefined;
   #now: Instant = 0;
   #outputs: ClaimsOutput[] = [];
@@ -127,7 +130,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     this.#handovers.begin();
     const isConfirmed = this.#takeIn(input, now);
     this.#settleUp(now);
-    if (isConfirmed && this.#standing.silent) this.#speak(now);
+    if (isConfirmed && this.#standing.silent && now >= this.#wokeAt + CONFIRM_AFTER_MS) this.#speak(now);
     this.#send(now);
     return this.#outputs;
   }
@@ -258,6 +261,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     }
     if (lagMs <= SHORTEST_TAKEOVER_MS || this.#holder.groups.size === 0 || this.#standing.silent) return;
     this.#standing.silent = true;
+    this.#wokeAt = now;
     this.#outputs.push({ kind: "silence" });
     this.#deadlines.set("speak", now + SILENT_MS);
   }

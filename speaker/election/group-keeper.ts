@@ -58,6 +58,8 @@ export class GroupKeeper {
     let best: HeldClaim | undefined;
     for (const held of group.held.values()) best = betterClaim(best, this.#lookAt(held, now));
     this.#noteOwner(group, best?.node, now);
+    // Somebody else has it since: what this node had before its restart is over.
+    if (best !== undefined && best.node !== node) this.#parts.restart.done(group);
     const isFree = best === undefined || (best.node !== node && best.entry.state === "releasing");
     if (!isFree || group.held.size === 0) this.#stopTaking(group);
     if (best?.node !== node || best.entry.state !== "claim" || group.held.size === 0) group.mergeSince = undefined;
