@@ -21,6 +21,11 @@ export const MAX_HEALING_EXCHANGES = 2;
 export const MAX_JOINING_EXCHANGES = 2;
 /** Pings to newly listed peers that leave at once; the others wait for their turn. */
 export const MAX_FIRST_PINGS = 128;
+/**
+ * In clusters larger than this, so many members on average give a push-pull to one that is heard: else each newcomer would
+ * get the whole list from everybody, in a cluster of a thousand a hundred megabytes. Gossip tells the others.
+ */
+export const EAGER_MEMBERS = 16;
 /** The same peer is not given another push-pull before this long. */
 export const EXCHANGE_AGAIN_AFTER_MS = 1_000;
 /** Pings whose ack is still recognised; older ones are forgotten. */
@@ -112,7 +117,9 @@ export class Healing {
   }
 
   #heardOf(node: string): void {
-    const { now, leaving } = this.#context;
+    const { now, leaving, list, random } = this.#context;
+    // Whoever does not now may when it is heard again: it is pinged, and pings, until it is back.
+    if (list.size > EAGER_MEMBERS && random.next() >= EAGER_MEMBERS / list.size) return;
     if (leaving || now - (this.#exchangedAt.get(node) ?? Number.NEGATIVE_INFINITY) < EXCHANGE_AGAIN_AFTER_MS) return;
     this.#heard.add(node);
     // At once if an exchange is free, even if it turns out to be back: it may know others that are absent here.
