@@ -23,9 +23,6 @@ const MAX_MESSAGE_CHARACTERS = 1000;
 const LAST_LINES = 8;
 const MAX_TAIL_CHARACTERS = 4000;
 
-/** 100 seeds, half of them on each of two cores. */
-const SIMULATION_SHARDS = [["node", "test/sim/main.ts", "--seeds", "50"], ["node", "test/sim/main.ts", "--seeds", "50", "--from", "51"]];
-
 interface Outcome {
   readonly passed: number;
   readonly failures: readonly TestFailure[];
@@ -43,7 +40,7 @@ const parts: readonly Part[] = [
   { name: "build", run: () => commands([["node", "scripts/build.ts"]]) },
   { name: "unit", run: () => vitest("unit") },
   { name: "fuzz", run: () => commands([["node", "test/fuzz/main.ts", "--seconds", isCi ? "20" : "5"]]) },
-  { name: "sim", run: () => together(SIMULATION_SHARDS) },
+  { name: "sim", run: () => commands([["node", "test/sim/main.ts", "--seeds", "100"]]) },
   { name: "lab", run: () => vitest("lab") },
 ];
 
@@ -79,26 +76,14 @@ if (total.failures.length > 0) {
 console.log(`\n${total.passed} passed, ${total.failures.length} failed, ${total.skipped} skipped`);
 process.exitCode = total.failures.length > 0 || total.passed === 0 ? 1 : 0;
 
-/** Each command is one test: it passes when it exits 0. All run, one after another, so that one run shows all that is wrong. */
+/** Each command is one test: it passes when it exits 0. All run, so that one run shows all that is wrong. */
 async function commands(list: readonly (readonly string[])[]): Promise<Outcome> {
-  const ran: Ran[] = [];
-  for (const argv of list) ran.push({ argv, ...(await run(argv)) });
-  return outcomeOf(ran);
-}
-
-/** The same, side by side. */
-async function together(list: readonly (readonly string[])[]): Promise<Outcome> {
-  return outcomeOf(await Promise.all(list.map(async (argv) => ({ argv, ...(await run(argv)) }))));
-}
-
-interface Ran extends Run {
-  readonly argv: readonly string[];
-}
-
-function outcomeOf(list: readonly Ran[]): Outcome {
-  const failed = list.filter(({ code }) => code !== 0);
-  const failures = failed.map(({ argv, code, lastLines }) => ({ name: argv.join(" "), message: `exit code ${code}${lastLines.map((line) => `\n${line}`).join("")}` }));
-  return { passed: list.length - failed.length, failures, skipped: [] };
+  const failures: TestFailure[] = [];
+  for (const argv of list) {
+    const { code, lastLines } = await run(argv);
+    if (code !== 0) failures.push({ name: argv.join(" "), message: `exit code ${code}${lastLines.map((line) => `\n${line}`).join("")}` });
+  }
+  return { passed: list.length - failures.length, failures, skipped: [] };
 }
 
 async function vitest(project: string): Promise<Outcome> {
