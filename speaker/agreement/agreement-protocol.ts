@@ -5,7 +5,7 @@
 
 import type { DetectionProfile, Question, VerdictClass } from "../detection/detection-protocol.ts";
 import type { ClaimsDropReason, OwnedOutput } from "../election/claims-protocol.ts";
-import type { ExpectedPeer, MemberState, MembershipDropReason, MembershipTiming, StreamId } from "../membership/membership-protocol.ts";
+import type { ExpectedPeer, MembershipDropReason, MembershipInput, MembershipOutput, MembershipTiming, MemberState } from "../membership/membership-protocol.ts";
 import type { Endpoint } from "../membership/message.ts";
 import type { AddressRow, InterfaceFact } from "../packet-protocol.ts";
 
@@ -27,12 +27,7 @@ export interface AgreementOptions {
 }
 
 export type AgreementInput =
-  | { readonly kind: "datagram"; readonly from: Endpoint; readonly bytes: Uint8Array }
-  | { readonly kind: "streamAccepted"; readonly stream: StreamId; readonly from: Endpoint }
-  | { readonly kind: "streamConnected"; readonly stream: StreamId }
-  | { readonly kind: "streamBytes"; readonly stream: StreamId; readonly bytes: Uint8Array }
-  | { readonly kind: "streamEnded"; readonly stream: StreamId }
-  | { readonly kind: "streamFailed"; readonly stream: StreamId; readonly reason: string }
+  | Extract<MembershipInput, { kind: "datagram" | "streamAccepted" | "streamConnected" | "streamBytes" | "streamEnded" | "streamFailed" }>
   /** The speakers' pods as the API lists them, this node's own left out. */
   | { readonly kind: "peers"; readonly peers: readonly ExpectedPeer[] }
   | { readonly kind: "row"; readonly row: AddressRow }
@@ -54,11 +49,7 @@ export type AgreementInput =
   | { readonly kind: "timeout" };
 
 export type AgreementOutput =
-  | { readonly kind: "datagram"; readonly to: Endpoint; readonly bytes: Uint8Array }
-  | { readonly kind: "connect"; readonly stream: StreamId; readonly to: Endpoint }
-  | { readonly kind: "streamSend"; readonly stream: StreamId; readonly bytes: Uint8Array }
-  | { readonly kind: "streamEnd"; readonly stream: StreamId }
-  | { readonly kind: "streamClose"; readonly stream: StreamId }
+  | Extract<MembershipOutput, { kind: "datagram" | "connect" | "streamSend" | "streamEnd" | "streamClose" }>
   /** Ask the kernel of that address: ARP (or NS), ICMP echo, a TCP connection to the membership port that is closed at once. */
   | { readonly kind: "ask"; readonly address: string; readonly questions: readonly Question[] }
   /** Make something on this segment send a frame: ARP requests for these addresses (and the gateway, which the driver knows). */
