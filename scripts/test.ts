@@ -39,7 +39,7 @@ const parts: readonly Part[] = [
   { name: "check", run: () => commands([["tsc", "-p", "."], ["oxlint", "."], ["node", "scripts/tidy.ts"]]) },
   { name: "build", run: () => commands([["node", "scripts/build.ts"]]) },
   { name: "unit", run: () => vitest("unit") },
-  { name: "fuzz", run: () => commands([["node", "test/fuzz/main.ts", "--seconds", isCi ? "20" : "5"]]) },
+  { name: "fuzz", run: () => commands([["node", "test/fuzz/main.ts", "--seconds", isCi ? "10" : "3"]]) },
   { name: "sim", run: () => commands([["node", "test/sim/main.ts", "--seeds", "100"]]) },
   { name: "lab", run: () => vitest("lab") },
 ];
