@@ -76,8 +76,8 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     this.#roster = new Roster(node);
     const detection = new Detection({ node, profile });
     this.#detection = detection;
-    const hears = (member: string): boolean => detection.hears(member);
-    this.#membership = new Membership({ node, endpoint, keyring: { keys: options.keys }, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing, hears }, random);
+    const vouchesFor = (member: string): boolean => detection.vouchesFor(member);
+    this.#membership = new Membership({ node, endpoint, keyring: { keys: options.keys }, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing, vouchesFor }, random);
     this.#claims = new Claims({ node, boot, wallMs, failback, template });
     this.#boot = boot;
     this.#digest = { owner: node, boot, version: 0, hash: 0 };
