@@ -101,7 +101,7 @@ const cleanStop: Scenario = {
 };
 
 const rollout: Scenario = {
-  name: "a rolling restart of all speakers moves an address at most twice",
+  name: "a rolling restart of all speakers moves an address less often than there are speakers",
   run(seed, machine) {
     const stage = new Stage({ seed, nodes: 4, groups: 20, ...(machine && { machine }) });
     const begin = stage.cluster.now;
