@@ -1,6 +1,6 @@
 /** What the tests of leadership share: six Services whose pods outlive every node, and looking at who leads them. */
 import assert from "node:assert/strict";
-import { AnswerWatch, type AnswersSeen } from "../answer-watch.ts";
+import { AnswerWatch, type AnswersSeen, HANDOVER_OVERLAP_MS } from "../answer-watch.ts";
 import { eventually } from "../eventually.ts";
 import { BACKEND_HOST } from "../hosts.ts";
 import type { Lab } from "../lab.ts";
@@ -94,11 +94,11 @@ export interface Move {
 }
 
 /** The address went from one node to the other, once. How long nobody answered, and how long both did, is printed. */
-export async function expectOneMove(lab: Lab, seen: AnswersSeen, { what, from, to, longestGapMs = 4000, overlapMs = 0 }: Move): Promise<void> {
+export async function expectOneMove(lab: Lab, seen: AnswersSeen, { what, from, to, longestGapMs = 4000, overlapMs = HANDOVER_OVERLAP_MS }: Move): Promise<void> {
   console.log(`${what}: ${from} -> ${to}, without an answer for ${seen.longestGapMs.toFixed(0)} ms, two answers for ${seen.overlapMs.toFixed(0)} ms (asked every 100 ms)`);
   const macs = [await lab.nodeMac(from), await lab.nodeMac(to)];
   assert.deepEqual(seen.macs, macs, "who answered, in order");
-  if (overlapMs === 0) assert.deepEqual(seen.turns, macs, "who answered, in order");
+  if (overlapMs === HANDOVER_OVERLAP_MS) assert.deepEqual(seen.turns, macs, "who answered, in order");
   assert.equal(seen.turns.at(-1), macs[1], "who answers in the end");
   assert.ok(seen.overlapMs <= overlapMs, `both answered for ${seen.overlapMs} ms`);
   assert.ok(seen.longestGapMs < longestGapMs, `${seen.longestGapMs} ms without an answer`);
