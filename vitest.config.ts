@@ -12,7 +12,7 @@ const config = defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{config,controller,kube,speaker,sys,wire,cli,scripts}/**/*.test.ts", "test/{crds,apiserver,fuzz,dist,sim}/**/*.test.ts"],
+          include: ["{config,controller,kube,speaker,sys,wire,cli,scripts}/**/*.test.ts", "test/{crds,apiserver,fuzz,dist,sim,image,chart}/**/*.test.ts"],
           testTimeout: 20_000,
           hookTimeout: 60_000,
           pool: "forks",
