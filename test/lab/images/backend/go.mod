@@ -1,0 +1,3 @@
+module herald/test/lab/images/backend
+
+go 1.24
