@@ -1,6 +1,6 @@
 /**
  * Bundles Herald into `dist/`, which is self-contained: copy the folder anywhere and start it with Node 24.
- *   dist/controller.mjs  dist/speaker.mjs  dist/packet-thread.mjs  dist/koffi-linux-ARCH/
+ *   dist/controller.mjs  dist/speaker.mjs  dist/packet-thread.mjs  dist/certificate-program.mjs  dist/koffi-linux-ARCH/
  * `node scripts/build.ts [--out DIR] [--arch x64|arm64]`
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -45,7 +45,7 @@ try {
 async function bundle(outdir: string): Promise<void> {
   await build({
     absWorkingDir: root,
-    entryPoints: { controller: "controller/main.ts", speaker: "speaker/main.ts", "packet-thread": "speaker/packet-thread.ts" },
+    entryPoints: { controller: "controller/main.ts", speaker: "speaker/main.ts", "packet-thread": "speaker/packet-thread.ts", "certificate-program": "kube/certificate-program.ts" },
     outdir,
     outExtension: { ".js": ".mjs" },
     bundle: true,

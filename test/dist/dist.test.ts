@@ -36,8 +36,8 @@ async function start(program: string, args: string[], env: Record<string, string
   }
 }
 
-test("dist holds three bundles, koffi's binary and nothing that is imported from elsewhere", async () => {
-  expect(readdirSync(dist)).toEqual(expect.arrayContaining(["controller.mjs", "speaker.mjs", "packet-thread.mjs", `koffi-linux-${process.arch}`]));
+test("dist holds four bundles, koffi's binary and nothing that is imported from elsewhere", async () => {
+  expect(readdirSync(dist)).toEqual(expect.arrayContaining(["controller.mjs", "speaker.mjs", "packet-thread.mjs", "certificate-program.mjs", `koffi-linux-${process.arch}`]));
 });
 
 for (const program of ["controller.mjs", "speaker.mjs"]) {
