@@ -1,0 +1,64 @@
+{{/* Parts of the pods that controller and speaker have in common. */}}
+
+{{/* A probe without its question. Takes the probe's values. */}}
+{{- define "herald.probe" -}}
+{{- range $field := list "initialDelaySeconds" "periodSeconds" "timeoutSeconds" "successThreshold" "failureThreshold" }}
+{{- if hasKey $ $field }}
+{{ $field }}: {{ index $ $field }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Flags that both programs know. Takes a dict with root, values (the component's) and certificate (name of a Secret or ""). */}}
+{{- define "herald.flags" -}}
+{{- $values := .root.Values -}}
+- --port={{ $values.prometheus.metricsPort }}
+{{- with .values.logLevel }}
+- --log-level={{ . }}
+{{- end }}
+{{- with $values.loadBalancerClass }}
+- --lb-class={{ . }}
+{{- end }}
+{{- if not $values.prometheus.secureMetrics }}
+- --metrics-plain=true
+{{- end }}
+{{- with $values.tls.minVersion }}
+- --tls-min-version={{ . }}
+{{- end }}
+{{- with $values.tls.cipherSuites }}
+- --tls-cipher-suites={{ . }}
+{{- end }}
+{{- with $values.tls.curvePreferences }}
+- --tls-curve-preferences={{ . }}
+{{- end }}
+{{- if .certificate }}
+- --metrics-cert-dir=/etc/metrics
+{{- end }}
+{{- end -}}
+
+{{/* Annotations of a pod. Takes a dict with root, values (the component's) and more (a dict). */}}
+{{- define "herald.podAnnotations" -}}
+{{- $annotations := dict -}}
+{{- $prometheus := .root.Values.prometheus -}}
+{{- if $prometheus.scrapeAnnotations -}}
+{{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString $prometheus.metricsPort) "prometheus.io/scheme" (ternary "https" "http" $prometheus.secureMetrics) -}}
+{{- end -}}
+{{- with mergeOverwrite $annotations .more .values.podAnnotations -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What follows a pod's containers. Takes the component's values. */}}
+{{- define "herald.scheduling" -}}
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- with .nodeSelector }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .runtimeClassName }}
+runtimeClassName: {{ . | quote }}
+{{- end }}
+{{- end -}}
