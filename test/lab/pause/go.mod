@@ -1,0 +1,3 @@
+module herald.invalid/lab/pause
+
+go 1.25.0
