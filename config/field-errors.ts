@@ -78,6 +78,11 @@ export function readString(field: Field): string | undefined {
   return undefined;
 }
 
+/** An optional string; undefined when it is absent, empty, or of another type (then an error is noted). */
+export function readOptionalString(field: Field): string | undefined {
+  return isAbsent(field.value) || field.value === "" ? undefined : readString(field);
+}
+
 /** The strings of a list; elements of another type are noted and left out. */
 export function readStrings(field: Field): string[] {
   return readList(field).flatMap((element) => readString(element) ?? []);

@@ -138,6 +138,22 @@ export interface CoreEvent extends KubeObject {
   reportingInstance?: string;
 }
 
+/** Who bears a token; the API server answers the creation, and stores nothing. */
+export interface TokenReview extends KubeObject {
+  spec: { token: string };
+  status?: {
+    authenticated?: boolean;
+    user?: { username?: string; uid?: string; groups?: string[]; extra?: Record<string, string[]> };
+    error?: string;
+  };
+}
+
+/** What a user may do; the API server answers the creation, and stores nothing. */
+export interface SubjectAccessReview extends KubeObject {
+  spec: { user: string; uid?: string; groups?: string[]; extra?: Record<string, string[]>; nonResourceAttributes: { path: string; verb: string } };
+  status?: { allowed?: boolean; reason?: string };
+}
+
 /** A custom resource before config/ has looked at it: `spec` and `status` are whatever the API server let through. */
 export interface CustomResource extends KubeObject {
   spec?: unknown;
@@ -158,11 +174,18 @@ export const deployments: ResourceType<Deployment> = { group: "apps", version: "
 export const endpointSlices: ResourceType<EndpointSlice> = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices", kind: "EndpointSlice", namespaced: true };
 export const leases: ResourceType<Lease> = { group: "coordination.k8s.io", version: "v1", plural: "leases", kind: "Lease", namespaced: true };
 
+export const tokenReviews: ResourceType<TokenReview> = { group: "authentication.k8s.io", version: "v1", plural: "tokenreviews", kind: "TokenReview", namespaced: false };
+export const subjectAccessReviews: ResourceType<SubjectAccessReview> = { group: "authorization.k8s.io", version: "v1", plural: "subjectaccessreviews", kind: "SubjectAccessReview", namespaced: false };
+
 function metallb(plural: string, kind: string, version = "v1beta1"): ResourceType<CustomResource> {
   return { group: "metallb.io", version, plural, kind, namespaced: true };
 }
 
 export const ipAddressPools = metallb("ipaddresspools", "IPAddressPool");
 export const l2Advertisements = metallb("l2advertisements", "L2Advertisement");
+export const bgpPeers = metallb("bgppeers", "BGPPeer", "v1beta2");
+export const bgpAdvertisements = metallb("bgpadvertisements", "BGPAdvertisement");
+export const communities = metallb("communities", "Community");
+export const bfdProfiles = metallb("bfdprofiles", "BFDProfile");
 export const serviceL2Statuses = metallb("servicel2statuses", "ServiceL2Status");
 export const configurationStates = metallb("configurationstates", "ConfigurationState");
