@@ -1,13 +1,10 @@
 /** Images of the full lab's own pods, which scripts/setup builds from static programs: nothing is ever pulled. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { cacheFolder, CHECKOUT, goSourcesSum, kubernetesVersion, LabUnavailable } from "./programs.ts";
+import { cacheFolder, CHECKOUT, goSourcesSum, LabUnavailable } from "./programs.ts";
 
-/**
- * `pause` holds a pod's namespaces open. `agnhost` is Kubernetes' program for end-to-end tests: `args: ["netexec", "--http-port=8080", "--udp-port=8081"]`
- * makes it a backend, and without arguments it pauses.
- */
-export type LabImageName = "pause" | "agnhost";
+/** `pause` holds a pod's namespaces open. `backend` answers HTTP on port 8080 and UDP on 8081 as BackendAnswer; see test/lab/images/backend. */
+export type LabImageName = "pause" | "backend";
 
 export interface LabImage {
   /** What a pod spec says, with a tag and therefore never pulled when it is there. */
@@ -18,7 +15,7 @@ export interface LabImage {
 
 /** @throws LabUnavailable when scripts/setup has not built it. */
 export function labImage(name: LabImageName): LabImage {
-  const tag = name === "pause" ? goSourcesSum(join(CHECKOUT, "test/lab/pause")) : kubernetesVersion();
+  const tag = goSourcesSum(join(CHECKOUT, "test/lab/images", name));
   const archive = join(cacheFolder(), "images", `${name}-${tag}.tar`);
   if (!existsSync(archive)) throw new LabUnavailable(`The full lab needs the image ${name}, which is not built on this machine: run 'scripts/setup full'.`);
   return { reference: `herald.invalid/lab/${name}:${tag}`, archive };
