@@ -52,6 +52,8 @@ export class ServiceWorker {
   /** Events of patches of which no answer came; to be told when it turns out that they were carried out. */
   readonly #untold = new Map<string, readonly EventBody[]>();
   readonly #strip = stripFor(services);
+  /** Addresses whose holders changed the terms on which they share; others may fit there now. */
+  #renewed: IpAddress[] = [];
 
   constructor(options: ServiceWorkerOptions) {
     this.#options = options;
@@ -96,12 +98,13 @@ export class ServiceWorker {
     const known = new Map(this.#fresher);
     for (const cached of this.#options.services.list()) known.set(keyOf(cached), this.#freshest(cached));
     const sorted = [...known.values()].filter((service) => (service.status?.loadBalancer?.ingress ?? []).length > 0).sort(compareByAge);
-    const kinds = new Map(sorted.map((service) => [service, readServiceRequest(service, lbClass).kind]));
-    for (const [service, kind] of kinds) {
-      if (kind !== "foreign" && kind !== "none" && allocator.holding(keyOf(service)) === undefined) allocator.adopt(keyOf(service), statusAddresses(service));
+    const requests = sorted.map((service) => ({ service, request: readServiceRequest(service, lbClass) }));
+    for (const { service, request } of requests) {
+      if (request.kind === "foreign" || request.kind === "none" || allocator.holding(keyOf(service)) !== undefined) continue;
+      allocator.adopt(keyOf(service), statusAddresses(service), "sharing" in request ? request.sharing : undefined);
     }
     // What a Service shows without being able to hold it is not free before it is cleared.
-    for (const [service, kind] of kinds) {
+    for (const { service, request: { kind } } of requests) {
       const key = keyOf(service);
       if (kind === "none" && allocator.holding(key) === undefined && allocator.adopt(key, statusAddresses(service)) !== undefined) allocator.leave(key);
       if (kind !== "none" && kind !== "foreign") allocator.guard(key, statusAddresses(service));
@@ -148,6 +151,7 @@ export class ServiceWorker {
     const service = this.#freshest(cached);
     if (this.#lacksNamespace(service)) return { kind: "retryAfter", ms: UNSEEN_MS };
     const plan = this.#plan(service);
+    this.#afterRenewals();
     if (plan.patch === undefined) {
       this.#tell(service, this.#untold.get(key) ?? []);
       this.#settle(service);
@@ -230,9 +234,10 @@ export class ServiceWorker {
     const key = keyOf(service);
     const before = allocator.holding(key);
     const plan = planService(service, { allocator, lbClass, now: rfc3339Seconds(clock.wallMs()), namespaceLabels });
-    if (plan.waiting) this.#waiting.add(service);
+    if (plan.waiting) this.#waiting.add(service, plan.sharing);
     else this.#waiting.delete(key);
     const after = allocator.holding(key);
+    if (before !== undefined && after !== undefined && before.sharing !== after.sharing) this.#renewed.push(...after.addresses);
     if (before !== after) for (const pool of new Set([before?.pool, after?.pool])) if (pool !== undefined) onPoolUse(pool);
     return plan;
   }
@@ -252,21 +257,28 @@ export class ServiceWorker {
     if (freed.length > 0) this.#afterFreeing(freed);
   }
 
+  #afterRenewals(): void {
+    const renewed = this.#renewed;
+    this.#renewed = [];
+    if (renewed.length > 0) this.#afterFreeing(renewed);
+  }
+
   /** Serves the waiting Services at once, so that no younger one comes first; the writing is left to the queue. */
   #afterFreeing(freed: readonly IpAddress[]): void {
     const { allocator, onPoolUse } = this.#options;
     for (const pool of new Set(freed.map((address) => allocator.poolOf(address)))) if (pool !== undefined) onPoolUse(pool);
     if (this.#waiting.size === 0) return;
-    const isFree = (address: IpAddress): boolean => allocator.poolOf(address) !== undefined && allocator.holdersOf(address).length === 0;
-    for (const key of this.#waiting.keys()) {
+    for (const { key, sharing } of this.#waiting.inOrder()) {
       // What else is free was free before, and of no use to them.
-      if (!freed.some(isFree)) return;
+      if (!freed.some((address) => allocator.isOpen(address, undefined) || allocator.isShared(address))) break;
+      if (!freed.some((address) => allocator.isOpen(address, sharing))) continue;
       const cached = this.#options.services.get(key);
       if (cached === undefined) continue;
       const before = allocator.holding(key);
       this.#plan(this.#freshest(cached));
       if (allocator.holding(key) !== before) this.#queue.add(key);
     }
+    this.#afterRenewals();
   }
 
   #freshest(cached: Service): Service {

@@ -22,7 +22,7 @@ it("keeps Services in order of age, then of name, whatever is added and taken ou
           model.delete(name);
         }
       }
-      expect(list.keys()).toEqual([...model.values()].sort(compareByAge).map(({ metadata }) => `n/${metadata.name}`));
+      expect(list.inOrder().map(({ key }) => key)).toEqual([...model.values()].sort(compareByAge).map(({ metadata }) => `n/${metadata.name}`));
       expect(list.size).toBe(model.size);
     }),
   );

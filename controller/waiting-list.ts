@@ -1,10 +1,17 @@
 /** The Services that wait for an address, the longest-lived first. */
 import { keyOf } from "../kube/informer.ts";
 import type { Service } from "../kube/objects.ts";
+import { sameTerms, type SharingTerms } from "./allocator/sharing.ts";
 
 interface Entry {
   readonly created: string;
   readonly key: string;
+}
+
+/** A Service that waits. */
+export interface Waiting extends Entry {
+  /** The terms on which it would share an address; absent: it wants one for itself. */
+  readonly sharing?: SharingTerms;
 }
 
 /** Order of Services wherever two want the same: creationTimestamp, then namespace and name. For `Array.sort`. */
@@ -13,22 +20,23 @@ export function compareByAge(a: Service, b: Service): number {
 }
 
 export class WaitingList {
-  readonly #sorted: Entry[] = [];
-  readonly #byKey = new Map<string, Entry>();
+  readonly #sorted: Waiting[] = [];
+  readonly #byKey = new Map<string, Waiting>();
 
   /** Number of Services waiting. */
   get size(): number {
     return this.#sorted.length;
   }
 
-  /** A copy of the keys in order. */
-  keys(): string[] {
-    return this.#sorted.map((entry) => entry.key);
+  /** A copy of the list in order. */
+  inOrder(): Waiting[] {
+    return [...this.#sorted];
   }
 
-  add(service: Service): void {
-    const entry = entryOf(service);
-    if (this.#byKey.get(entry.key)?.created === entry.created) return;
+  add(service: Service, sharing?: SharingTerms): void {
+    const entry: Waiting = { ...entryOf(service), ...(sharing === undefined ? {} : { sharing }) };
+    const before = this.#byKey.get(entry.key);
+    if (before?.created === entry.created && sameTerms(before.sharing, sharing)) return;
     this.delete(entry.key);
     this.#sorted.splice(this.#indexOf(entry), 0, entry);
     this.#byKey.set(entry.key, entry);

@@ -1,9 +1,13 @@
 /**
- * One range of a pool and who holds which of its addresses. Memory follows the addresses used, never the size of the
+ * One range of a pool and who is on which of its addresses. Memory follows the addresses used, never the size of the
  * range: a watermark stands above everything handed out in order, and what was freed below it waits in a heap.
  */
 import type { IpAddress, IpFamily, IpRange } from "../../wire/ip-address.ts";
 import { LowestSet } from "./lowest-set.ts";
+import type { SharedAddress } from "./sharing.ts";
+
+/** Who is on an address: one Service that has it for itself, or any number. */
+export type Occupant = string | SharedAddress;
 
 /** Distance from the first address of the range: a number as far as numbers are exact, a bigint beyond. */
 type Offset = number | bigint;
@@ -24,9 +28,9 @@ export class AddressRange {
    * Holders by offset, up to the watermark, which is its length. An array, for a Map in which the same key comes and
    * goes grows a chain of dead entries and gets slow.
    */
-  readonly #holders: (string | undefined)[] = [];
+  readonly #holders: (Occupant | undefined)[] = [];
   /** Holders from the watermark on: addresses that were asked for by name, or adopted. */
-  readonly #holdersBeyond = new Map<Offset, string>();
+  readonly #holdersBeyond = new Map<Offset, Occupant>();
   /** Free offsets below the watermark; may still hold some that were taken again by request. */
   readonly #freed = new LowestSet();
   #inUse = 0;
@@ -54,8 +58,8 @@ export class AddressRange {
     return !this.#skipBuggy || !isBuggy(Number(address.value % OCTET));
   }
 
-  /** Who holds the address, or undefined when it is free. */
-  holderOf(address: IpAddress): string | undefined {
+  /** Who is on the address, or undefined when it is free. */
+  occupantOf(address: IpAddress): Occupant | undefined {
     return this.#holderAt(this.#offsetOf(address));
   }
 
@@ -75,7 +79,7 @@ export class AddressRange {
   }
 
   /** Marks an address as held; nothing happens when it is held already. */
-  take(address: IpAddress, holder: string): void {
+  take(address: IpAddress, holder: Occupant): void {
     const offset = this.#offsetOf(address);
     if (this.#holderAt(offset) !== undefined) return;
     this.#inUse++;
@@ -83,6 +87,13 @@ export class AddressRange {
     else if (this.#isBelowWatermark(offset)) this.#holders[offset] = holder;
     else this.#holdersBeyond.set(offset, holder);
     if (offset === this.#freed.lowest()) this.#freed.removeLowest();
+  }
+
+  /** Puts another occupant in the place of the one that an address has. */
+  replace(address: IpAddress, occupant: Occupant): void {
+    const offset = this.#offsetOf(address);
+    if (this.#isBelowWatermark(offset)) this.#holders[offset] = occupant;
+    else this.#holdersBeyond.set(offset, occupant);
   }
 
   /** Marks a held address as free. */
@@ -100,7 +111,7 @@ export class AddressRange {
     } else this.#holdersBeyond.delete(offset);
   }
 
-  #holderAt(offset: Offset): string | undefined {
+  #holderAt(offset: Offset): Occupant | undefined {
     return this.#isBelowWatermark(offset) ? this.#holders[offset] : this.#holdersBeyond.get(offset);
   }
 

@@ -1,6 +1,7 @@
 /** What is asked of the allocator and what it answers. */
 import type { Pool } from "../../config/config.ts";
 import type { IpAddress, IpFamily } from "../../wire/ip-address.ts";
+import type { SharingTerms } from "./sharing.ts";
 
 /** Asks for the addresses of one Service. */
 export interface AllocationRequest {
@@ -14,6 +15,8 @@ export interface AllocationRequest {
   readonly addresses: readonly IpAddress[];
   /** The pool asked for by name. */
   readonly pool?: string;
+  /** Absent: it wants its addresses for itself. */
+  readonly sharing?: SharingTerms;
   /** Whether the pool's serviceAllocation admits this Service. */
   readonly admits: (pool: Pool) => boolean;
 }
@@ -29,6 +32,7 @@ export type RefusalReason =
   | "AddressNotInRequestedPool"
   | "AddressesInDifferentPools"
   | "AddressInUse"
+  | "SharingConflict"
   | "FamilyMismatch";
 
 export interface Refusal {
@@ -52,4 +56,6 @@ export interface Holding {
   /** One or two addresses, in the order of the Service's status. */
   readonly addresses: readonly IpAddress[];
   readonly pool: string;
+  /** On which terms it shares them; absent: it has them for itself. */
+  readonly sharing?: SharingTerms;
 }

@@ -3,16 +3,20 @@
  *
  * Automatic assignment looks first at the pools whose serviceAllocation names the Service, in order of priority and then
  * of name, after that at the pools without serviceAllocation in order of name; in a pool the ranges go in spec order and
- * the lowest free address of the first range that has one is taken. An address has one holder. Whoever holds an address
- * keeps it until it is released, even while a request for a better one is refused.
+ * the lowest address of the first range that has one is taken. An address has one holder, or several that share it on
+ * terms which fit (`sharing.ts`). Whoever holds an address keeps it until it is released, even while a request for a
+ * better one is refused.
  *
  * A replaced address is not free at once: it is "leaving", and still its old holder's, until `settle` says that the
- * holder's status shows it no more. Otherwise two Services could show one address for a moment.
+ * holder's status shows it no more, and nobody joins it meanwhile. Otherwise two Services that may not share could show
+ * one address for a moment.
  */
 import type { Pool } from "../../config/config.ts";
 import { compareIpAddresses, formatIpAddress, type IpAddress, type IpFamily } from "../../wire/ip-address.ts";
 import type { AllocationRequest, AllocationResult, Holding, Refusal, RefusalReason } from "./allocation.ts";
 import { type AddressCount, type PoolState, PoolTable } from "./pool-table.ts";
+import { type ClashRefusal, refusalOf } from "./refusals.ts";
+import { sameTerms, SharedAddress, type SharingClash, type SharingTerms } from "./sharing.ts";
 
 const FAMILIES: readonly IpFamily[] = ["IPv4", "IPv6"];
 
@@ -37,11 +41,11 @@ export class Allocator {
         lost.push(service);
         continue;
       }
-      if (pool !== holding.pool) this.#holdings.set(service, { addresses: holding.addresses, pool });
-      for (const address of holding.addresses) this.#table.take(address, service);
+      if (pool !== holding.pool) this.#holdings.set(service, { ...holding, pool });
+      for (const address of holding.addresses) this.#table.put(address, service, holding.sharing);
     }
     for (const [service, addresses] of this.#leaving) {
-      for (const address of addresses) this.#table.take(address, service);
+      for (const address of addresses) this.#table.put(address, service, undefined);
     }
     return lost;
   }
@@ -81,28 +85,63 @@ export class Allocator {
     return this.#table.find(address)?.state.pool.name;
   }
 
-  /** Who holds the address: none or one Service (room for several, once addresses can be shared). */
+  /** Who is on the address, holding it or leaving it; sorted. */
   holdersOf(address: IpAddress): readonly string[] {
-    const holder = this.#table.find(address)?.range.holderOf(address);
-    return holder === undefined ? [] : [holder];
+    const occupant = this.#table.occupantOf(address);
+    if (occupant === undefined) return [];
+    return typeof occupant === "string" ? [occupant] : occupant.members();
+  }
+
+  /** Whether a Service that waits may find the address useful: it is free, or shared on its terms (which ports may still forbid). */
+  isOpen(address: IpAddress, terms: SharingTerms | undefined): boolean {
+    const place = this.#table.find(address);
+    if (place === undefined) return false;
+    const occupant = place.range.occupantOf(address);
+    return occupant === undefined || (terms !== undefined && occupant instanceof SharedAddress && occupant.terms?.identity === terms.identity);
+  }
+
+  /** Whether others may join those on the address. */
+  isShared(address: IpAddress): boolean {
+    const occupant = this.#table.occupantOf(address);
+    return occupant instanceof SharedAddress && occupant.terms !== undefined;
+  }
+
+  /** Why the Service, which may show the address but does not hold it, can't have it: others are on it. Undefined when it could. */
+  refusalAt(address: IpAddress, service: string, terms: SharingTerms | undefined): ClashRefusal | undefined {
+    const clash = this.#clash(address, service, terms, "join");
+    return clash === undefined ? undefined : refusalOf(clash, address, service, terms);
   }
 
   /**
    * Gives a Service that holds nothing the addresses it already had, as its status tells: those that a pool owns and
-   * nobody else holds, all of one pool. Returns what it holds now; undefined when nothing could be adopted.
+   * nobody else holds or all others share on fitting terms, all of one pool. Returns what it holds now; undefined when
+   * nothing could be adopted.
    */
-  adopt(service: string, addresses: readonly IpAddress[]): Holding | undefined {
+  adopt(service: string, addresses: readonly IpAddress[], sharing?: SharingTerms): Holding | undefined {
     const adopted: IpAddress[] = [];
     let pool: string | undefined;
     for (const address of addresses) {
       const owner = this.poolOf(address);
-      if (owner === undefined || this.#othersHolding(address, service).length > 0) continue;
+      if (owner === undefined || this.#clash(address, service, sharing, "stay") !== undefined) continue;
       if (pool !== undefined && (owner !== pool || adopted.some((other) => other.family === address.family))) continue;
       pool = owner;
       adopted.push(address);
     }
-    if (pool !== undefined) this.#hold(service, { addresses: adopted, pool });
+    if (pool !== undefined) this.#hold(service, holdingOf(adopted, pool, sharing));
     return this.#holdings.get(service);
+  }
+
+  /** Whether the Service may keep what it holds on these terms: nobody shares it, or all others on fitting terms. */
+  mayStay(service: string, terms: SharingTerms | undefined): boolean {
+    const addresses = this.#holdings.get(service)?.addresses ?? [];
+    return addresses.every((address) => this.#clash(address, service, terms, "stay") === undefined);
+  }
+
+  /** Changes the terms on which the Service holds what it holds, which `mayStay` must allow. */
+  renew(service: string, terms: SharingTerms | undefined): void {
+    const holding = this.#holdings.get(service);
+    if (holding === undefined || sameTerms(holding.sharing, terms)) return;
+    this.#hold(service, holdingOf(holding.addresses, holding.pool, terms));
   }
 
   /** The Service gives up all it holds; `settle` frees it. Returns what it held, or undefined. */
@@ -121,27 +160,24 @@ export class Allocator {
 
   /**
    * Takes note of addresses that the Service shows without holding them, as if it had given them up: nobody else gets them
-   * before `settle`, even when their pool comes later. What another Service holds stays its own.
+   * before `settle`, even when their pool comes later. Who holds them already stays their holder.
    */
   guard(service: string, shown: readonly IpAddress[]): void {
     const known = [...(this.#holdings.get(service)?.addresses ?? []), ...this.leaving(service)];
-    const more = shown.filter((address) => !includes(known, address) && this.#othersHolding(address, service).length === 0);
-    if (more.length === 0) return;
-    this.#park(service, more);
-    for (const address of more) this.#table.take(address, service);
+    const more = shown.filter((address) => !includes(known, address));
+    if (more.length > 0) this.#park(service, more);
   }
 
-  /** Frees what the Service gave up, but for what its status still shows. Returns what became free. */
+  /** Takes the Service off what it gave up, but for what its status still shows. Returns what it left, free now or shared by others. */
   settle(service: string, shown: readonly IpAddress[] = []): readonly IpAddress[] {
     const leaving = this.#leaving.get(service);
     if (leaving === undefined) return [];
     const kept = leaving.filter((address) => includes(shown, address));
-    // Two may have shown an address before there was a pool for it: it is the first one's.
-    const freed = leaving.filter((address) => !includes(shown, address) && this.#othersHolding(address, service).length === 0);
-    for (const address of freed) this.#table.release(address);
+    const left = leaving.filter((address) => !includes(shown, address));
+    for (const address of left) this.#table.remove(address, service);
     if (kept.length > 0) this.#leaving.set(service, kept);
     else this.#leaving.delete(service);
-    return freed;
+    return left;
   }
 
   /** Frees what the Service holds and what it gave up, at once: it is gone. Returns as `settle`. */
@@ -156,22 +192,37 @@ export class Allocator {
    */
   allocate(request: AllocationRequest): AllocationResult {
     const result = request.addresses.length > 0 ? this.#findRequested(request) : this.#findAutomatic(request);
-    if (result.kind === "assigned") this.#hold(request.service, result);
+    if (result.kind === "assigned") this.#hold(request.service, holdingOf(result.addresses, result.pool, request.sharing));
     return result;
   }
 
   #hold(service: string, holding: Holding): void {
     const before = this.#holdings.get(service);
-    if (before !== undefined) this.#park(service, before.addresses);
+    if (before !== undefined) this.#park(service, before.addresses.filter((address) => !includes(holding.addresses, address)));
     const leaving = this.leaving(service).filter((address) => !includes(holding.addresses, address));
     if (leaving.length > 0) this.#leaving.set(service, leaving);
     else this.#leaving.delete(service);
-    for (const address of holding.addresses) this.#table.take(address, service);
-    this.#holdings.set(service, { addresses: holding.addresses, pool: holding.pool });
+    for (const address of holding.addresses) this.#table.put(address, service, holding.sharing);
+    this.#holdings.set(service, holding);
   }
 
   #park(service: string, addresses: readonly IpAddress[]): void {
+    if (addresses.length === 0) return;
     this.#leaving.set(service, [...this.leaving(service), ...addresses]);
+    for (const address of addresses) this.#table.put(address, service, undefined);
+  }
+
+  /** What keeps the Service from the address; for one that is on it already, those who leave it do not count. */
+  #clash(address: IpAddress, service: string, terms: SharingTerms | undefined, mode: "join" | "stay"): SharingClash | undefined {
+    const occupant = this.#table.occupantOf(address);
+    if (occupant === undefined || occupant === service) return undefined;
+    const counts = (other: string): boolean => mode === "join" || this.#holds(other, address);
+    if (typeof occupant === "string") return counts(occupant) ? { kind: "exclusive", holders: [occupant] } : undefined;
+    return occupant.clash(service, terms, counts);
+  }
+
+  #holds(service: string, address: IpAddress): boolean {
+    return includes(this.#holdings.get(service)?.addresses ?? [], address);
   }
 
   #findRequested(request: AllocationRequest): AllocationResult {
@@ -190,8 +241,8 @@ export class Allocator {
     }
     if (!request.admits(pool)) return refuse("PoolNotAllowed", `pool ${pool.name} not compatible for ip assignment`);
     for (const address of request.addresses) {
-      const others = this.#othersHolding(address, request.service);
-      if (others.length > 0) return refuse("AddressInUse", `address ${formatIpAddress(address)} is already in use by ${others.join(",")}`);
+      const clash = this.#clash(address, request.service, request.sharing, this.#holds(request.service, address) ? "stay" : "join");
+      if (clash !== undefined) return refusalOf(clash, address, request.service, request.sharing);
     }
     return { kind: "assigned", addresses: request.addresses, pool: pool.name };
   }
@@ -199,7 +250,7 @@ export class Allocator {
   #findAutomatic(request: AllocationRequest): AllocationResult {
     if (request.pool === undefined) {
       const candidates = this.#candidates(request);
-      return this.#findInPools(request, candidates) ?? this.#exhausted(candidates);
+      return this.#findInPools(request, candidates) ?? this.#exhausted(request, candidates);
     }
     const state = this.#table.states.get(request.pool);
     if (state === undefined) return refuse("UnknownPool", `unknown pool "${request.pool}"`);
@@ -207,11 +258,21 @@ export class Allocator {
     if (!request.families.some((family) => state.has(family))) {
       return refuse("PoolHasNoSuchFamily", `no available IPs in pool ${request.pool}: it has no ${request.families.join(" or ")} addresses`);
     }
-    return this.#findInPools(request, [state]) ?? refuse("NoFreeAddress", `no available IPs in pool ${request.pool}`);
+    return this.#findInPools(request, [state]) ?? this.#exhausted(request, [state]);
   }
 
-  #exhausted(candidates: readonly PoolState[]): Refusal {
-    return candidates.length === 0 ? refuse("NoPools", "no available IPs: no pool with autoAssign admits this service") : refuse("NoFreeAddress", "no available IPs");
+  #exhausted(request: AllocationRequest, candidates: readonly PoolState[]): Refusal {
+    if (candidates.length === 0) return refuse("NoPools", "no available IPs: no pool with autoAssign admits this service");
+    const message = request.pool === undefined ? "no available IPs" : `no available IPs in pool ${request.pool}`;
+    const { sharing } = request;
+    if (sharing === undefined) return refuse("NoFreeAddress", message);
+    // Others with its key are there, but it can't join them: that is worth more than to know that the pools are full.
+    const neighbours = candidates.flatMap((state) => request.families.flatMap((family) => state.shared(family).neighbour(sharing) ?? []));
+    for (const { address } of neighbours) {
+      const conflict = this.refusalAt(address, request.service, sharing);
+      if (conflict !== undefined) return { ...conflict, message: `${message}: ${conflict.message}` };
+    }
+    return refuse("NoFreeAddress", message);
   }
 
   /** Pools open to automatic assignment, in the order they are tried: the one that the Service is in already comes first. */
@@ -245,22 +306,19 @@ export class Allocator {
     return undefined;
   }
 
-  /** One address of each family from this pool; one that the Service holds there already stays. */
+  /** One address of each family from this pool; one that the Service holds there already stays, and stays the first. */
   #freeIn(request: AllocationRequest, state: PoolState, families: readonly IpFamily[]): AllocationResult | undefined {
     const held = this.#holdings.get(request.service);
-    const addresses: IpAddress[] = [];
-    for (const family of families) {
-      const kept = held?.pool === state.pool.name ? held.addresses.find((address) => address.family === family) : undefined;
-      const address = kept ?? state.lowestFree(family);
+    const mine = held?.pool === state.pool.name ? held.addresses : [];
+    const stays = (address: IpAddress): boolean => families.includes(address.family) && this.#clash(address, request.service, request.sharing, "stay") === undefined;
+    const addresses = mine.filter(stays);
+    for (const family of FAMILIES) {
+      if (!families.includes(family) || addresses.some((address) => address.family === family)) continue;
+      const address = state.lowest(family, request.service, request.sharing);
       if (address === undefined) return undefined;
       addresses.push(address);
     }
-    addresses.sort((a, b) => FAMILIES.indexOf(a.family) - FAMILIES.indexOf(b.family));
     return { kind: "assigned", addresses, pool: state.pool.name };
-  }
-
-  #othersHolding(address: IpAddress, service: string): readonly string[] {
-    return this.holdersOf(address).filter((holder) => holder !== service);
   }
 
   #commonPool(addresses: readonly IpAddress[]): string | undefined {
@@ -277,6 +335,10 @@ function includes(addresses: readonly IpAddress[], address: IpAddress): boolean 
 function priorityOf(pool: Pool): number {
   const priority = pool.serviceAllocation?.priority ?? 0;
   return priority === 0 ? Number.MAX_SAFE_INTEGER : priority;
+}
+
+function holdingOf(addresses: readonly IpAddress[], pool: string, sharing: SharingTerms | undefined): Holding {
+  return { addresses, pool, ...(sharing === undefined ? {} : { sharing }) };
 }
 
 function quoteList(addresses: readonly IpAddress[]): string {

@@ -4,8 +4,9 @@
  */
 import type { Pool } from "../../config/config.ts";
 import type { IpAddress, IpFamily } from "../../wire/ip-address.ts";
-import { AddressRange } from "./address-range.ts";
+import { AddressRange, type Occupant } from "./address-range.ts";
 import { LowestSet } from "./lowest-set.ts";
+import { comparePlaces, SharedAddress, SharedIndex, type SharingTerms } from "./sharing.ts";
 
 /** Largest count that a status field can carry (int64). */
 export const MAX_COUNT = 2n ** 63n - 1n;
@@ -20,6 +21,7 @@ export interface AddressCount {
 /** A pool's ranges of one family, in spec order, and which of them still have something free. */
 class FamilyRanges {
   readonly ranges: AddressRange[] = [];
+  readonly shared = new SharedIndex();
   readonly #withFree = new LowestSet();
 
   add(range: AddressRange): number {
@@ -29,10 +31,10 @@ class FamilyRanges {
   }
 
   /** The lowest free address of the first range that has one. */
-  lowestFree(): IpAddress | undefined {
+  lowestFree(): { readonly address: IpAddress; readonly index: number } | undefined {
     for (let index = this.#withFree.lowest(); index !== undefined; index = this.#withFree.lowest()) {
       const address = this.ranges[index]?.lowestFree();
-      if (address !== undefined) return address;
+      if (address !== undefined) return { address, index };
       this.#withFree.removeLowest();
     }
     return undefined;
@@ -56,9 +58,21 @@ export class PoolState {
     return this.#families[range.family].add(range);
   }
 
-  /** The address that an automatic assignment takes next, or undefined when the pool has none of the family. */
-  lowestFree(family: IpFamily): IpAddress | undefined {
-    return this.#families[family].lowestFree();
+  /**
+   * The address that an automatic assignment to this Service takes, or undefined when the pool has none of the family: the
+   * lowest one that is free or, for a Service with terms, shared by others on the same terms.
+   */
+  lowest(family: IpFamily, service: string, terms: SharingTerms | undefined): IpAddress | undefined {
+    const { shared } = this.#families[family];
+    const free = this.#families[family].lowestFree();
+    const joined = terms === undefined ? undefined : shared.lowest(service, terms);
+    if (joined === undefined || (free !== undefined && comparePlaces(free, joined) < 0)) return free?.address;
+    return joined.address;
+  }
+
+  /** The pool's shareable addresses of the family. */
+  shared(family: IpFamily): SharedIndex {
+    return this.#families[family].shared;
   }
 
   /** Tells that an address of the range with this index became free. */
@@ -123,15 +137,39 @@ export class PoolTable {
     return place?.range.owns(address) === true ? place : undefined;
   }
 
-  /** Marks an address as held; nothing happens when it is held already, or no pool owns it. */
-  take(address: IpAddress, holder: string): void {
-    this.find(address)?.range.take(address, holder);
+  /** Who is on the address; undefined when it is free or no pool owns it. */
+  occupantOf(address: IpAddress): Occupant | undefined {
+    return this.find(address)?.range.occupantOf(address);
   }
 
-  /** Frees an address; nothing happens when no pool owns it. */
-  release(address: IpAddress): void {
+  /** Puts the Service on the address, besides those who are there, or changes its terms. Nothing happens when no pool owns it. */
+  put(address: IpAddress, service: string, terms: SharingTerms | undefined): void {
     const place = this.find(address);
     if (place === undefined) return;
+    const { range, state, index } = place;
+    const before = range.occupantOf(address);
+    if (terms === undefined && (before === undefined || before === service)) {
+      range.take(address, service);
+      return;
+    }
+    const shared = before instanceof SharedAddress ? before : new SharedAddress(address, index);
+    if (before === undefined) range.take(address, shared);
+    else if (before !== shared) {
+      if (typeof before === "string") shared.put(before, undefined);
+      range.replace(address, shared);
+    }
+    state.shared(address.family).update(shared, () => shared.put(service, terms));
+  }
+
+  /** Takes the Service off the address, which is free when it was the last one. */
+  remove(address: IpAddress, service: string): void {
+    const place = this.find(address);
+    const occupant = place?.range.occupantOf(address);
+    if (place === undefined || occupant === undefined) return;
+    if (occupant instanceof SharedAddress) {
+      place.state.shared(address.family).update(occupant, () => occupant.delete(service));
+      if (!occupant.isEmpty) return;
+    } else if (occupant !== service) return;
     place.range.release(address);
     place.state.freedIn(address.family, place.index);
   }

@@ -13,6 +13,7 @@ import type { Service } from "../../kube/objects.ts";
 import { compareIpAddresses, formatIpAddress, type IpAddress } from "../../wire/ip-address.ts";
 import type { Holding, RefusalReason } from "../allocator/allocation.ts";
 import type { Allocator } from "../allocator/allocator.ts";
+import type { SharingTerms } from "../allocator/sharing.ts";
 import { ADDRESS_ASSIGNED, clipMessage, conditionOf, type Verdict } from "./conditions.ts";
 import { type PoolClient, poolAdmits } from "./pool-access.ts";
 import { readServiceRequest, type WantedAddresses } from "./service-request.ts";
@@ -35,6 +36,8 @@ export interface ServicePlan {
   readonly events: readonly EventBody[];
   /** It wants an address (or a better one) and would be served if one became free. */
   readonly waiting: boolean;
+  /** The terms on which it would share an address. */
+  readonly sharing?: SharingTerms;
 }
 
 /** Why a Service has no address, or not the one it asks for. */
@@ -58,11 +61,14 @@ export function planService(service: Service, context: PlanContext): ServicePlan
       allocator.leave(key);
       return conclude(service, context, undefined, { ...request, event: request.reason === "NotEnoughClusterIps" ? "not enough clusterips" : "LoadBalancerFailed" });
     case "malformed": {
-      const held = allocator.holding(key) ?? allocator.adopt(key, statusAddresses(service));
+      const held = keepOnTerms(service, allocator, request.sharing) ? allocator.holding(key) : undefined;
+      if (held === undefined) allocator.leave(key);
       return conclude(service, context, held, { reason: "InvalidRequest", message: `invalid requested loadbalancer IPs: ${request.message}`, event: "LoadBalancerFailed" });
     }
-    case "wanted":
-      return planWanted(service, context, request);
+    case "wanted": {
+      const plan = planWanted(service, context, request);
+      return request.sharing === undefined ? plan : { ...plan, sharing: request.sharing };
+    }
   }
 }
 
@@ -90,25 +96,44 @@ function clientOf(service: Service, context: PlanContext): PoolClient {
   return { namespace, namespaceLabels: context.namespaceLabels(namespace), labels: service.metadata.labels };
 }
 
+/**
+ * Lets the Service hold what it holds, or else what it shows, on these terms. False when it has nothing or others, who
+ * hold it too, are in the way.
+ */
+function keepOnTerms(service: Service, allocator: Allocator, sharing: SharingTerms | undefined): boolean {
+  const key = keyOf(service);
+  const held = allocator.holding(key) ?? allocator.adopt(key, statusAddresses(service), sharing);
+  if (held === undefined || !allocator.mayStay(key, sharing)) return false;
+  allocator.renew(key, sharing);
+  return true;
+}
+
 function planWanted(service: Service, context: PlanContext, wanted: WantedAddresses): ServicePlan {
   const { allocator } = context;
   const key = keyOf(service);
   const client = clientOf(service, context);
   const request = { ...wanted, service: key, admits: (pool: Parameters<typeof poolAdmits>[0]) => poolAdmits(pool, client) };
-  const held = allocator.holding(key) ?? allocator.adopt(key, statusAddresses(service));
+  const fitsSharing = keepOnTerms(service, allocator, wanted.sharing);
+  const held = allocator.holding(key);
   const pool = held === undefined ? undefined : allocator.pool(held.pool);
-  const mayKeep = held !== undefined && pool !== undefined && request.admits(pool) && familiesFit(held, wanted);
+  const mayKeep = fitsSharing && held !== undefined && pool !== undefined && request.admits(pool) && familiesFit(held, wanted);
   if (mayKeep && asRequested(held, wanted)) {
     // The missing address of a PreferDualStack Service may have become free; only the pool it is in can give it.
     const incomplete = held.addresses.length < wanted.families.length && wanted.addresses.length === 0;
-    if (incomplete) allocator.allocate({ ...request, pool: held.pool, oneIsEnough: false });
-    return conclude(service, context, allocator.holding(key), undefined, incomplete);
+    if (incomplete && allocator.allocate({ ...request, pool: held.pool, oneIsEnough: false }).kind === "refused") {
+      // One that had two and lost one of them takes two from another pool, rather than to go on with half.
+      if (showsBoth(service)) allocator.allocate({ ...request, oneIsEnough: false });
+    }
+    return conclude(service, context, allocator.holding(key), undefined, incomplete && allocator.holding(key)?.addresses.length === 1);
   }
   const result = allocator.allocate(request);
-  if (result.kind === "assigned") return conclude(service, context, result, undefined);
+  if (result.kind === "assigned") return conclude(service, context, allocator.holding(key), undefined, result.addresses.length < wanted.families.length);
   if (!mayKeep) allocator.leave(key);
-  const hint = result.reason === "AddressInUse" && wanted.wantsToShare ? " (sharing an address is not supported yet)" : "";
-  return conclude(service, context, allocator.holding(key), { reason: result.reason, message: result.message + hint, event: "AllocationFailed" });
+  return conclude(service, context, allocator.holding(key), { reason: result.reason, message: result.message, event: "AllocationFailed" });
+}
+
+function showsBoth(service: Service): boolean {
+  return new Set(statusAddresses(service).map((address) => address.family)).size === 2;
 }
 
 function familiesFit(held: Holding, wanted: WantedAddresses): boolean {
@@ -133,7 +158,7 @@ function conclude(service: Service, context: PlanContext, held: Holding | undefi
 }
 
 /** Refusals that end when somebody else frees an address. */
-const WAITS: ReadonlySet<Problem["reason"]> = new Set<Problem["reason"]>(["NoFreeAddress", "AddressInUse"]);
+const WAITS: ReadonlySet<Problem["reason"]> = new Set<Problem["reason"]>(["NoFreeAddress", "AddressInUse", "SharingConflict"]);
 
 function verdict(held: Holding | undefined, problem: Problem | undefined): Verdict {
   const type = ADDRESS_ASSIGNED;
@@ -168,8 +193,9 @@ function notAllowed(service: Service, context: PlanContext, lost: readonly IpAdd
   if (outside !== undefined) return `${quoteList([outside])} is not allowed in config`;
   const excluding = lost.map((address) => context.allocator.pool(context.allocator.poolOf(address) ?? "")).find((pool) => pool !== undefined && !poolAdmits(pool, clientOf(service, context)));
   if (excluding !== undefined) return `pool ${excluding.name} not compatible for ip assignment`;
-  const others = lost.flatMap((address) => context.allocator.holdersOf(address)).filter((holder) => holder !== keyOf(service));
-  return others.length > 0 ? `${quoteList(lost)} is in use by ${others.join(",")}` : undefined;
+  const request = readServiceRequest(service, context.lbClass);
+  const sharing = request.kind === "wanted" || request.kind === "malformed" ? request.sharing : undefined;
+  return lost.map((address) => context.allocator.refusalAt(address, keyOf(service), sharing)?.message).find((message) => message !== undefined);
 }
 
 /** One event when the reason or its words change, none for a retry. */

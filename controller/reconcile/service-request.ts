@@ -1,6 +1,7 @@
 /** What a Service asks for, read from its spec and annotations. Pure. */
 import { ANNOTATION_PREFIX, LOAD_BALANCER_IPS, readServiceAnnotations } from "../../config/annotations.ts";
 import type { Service } from "../../kube/objects.ts";
+import { type SharingTerms, sharingTerms } from "../allocator/sharing.ts";
 import { formatIpAddress, type IpAddress, type IpFamily, parseIpAddress } from "../../wire/ip-address.ts";
 
 export type ServiceRequest =
@@ -11,7 +12,7 @@ export type ServiceRequest =
   /** It can't have an address as long as it looks like this, not even the one it has. */
   | { readonly kind: "impossible"; readonly reason: "NoClusterIp" | "NotEnoughClusterIps"; readonly message: string }
   /** The request can't be read. */
-  | { readonly kind: "malformed"; readonly message: string }
+  | { readonly kind: "malformed"; readonly message: string; readonly sharing?: SharingTerms }
   | WantedAddresses;
 
 export interface WantedAddresses {
@@ -23,8 +24,8 @@ export interface WantedAddresses {
   /** Asked for by name; empty when any will do. */
   readonly addresses: readonly IpAddress[];
   readonly pool?: string;
-  /** The Service wants to share its address, which is not supported yet. */
-  readonly wantsToShare: boolean;
+  /** Absent: it wants its addresses for itself. */
+  readonly sharing?: SharingTerms;
 }
 
 /** Reads a Service. `lbClass` is the class that Herald serves; empty means Services without a class. */
@@ -38,11 +39,12 @@ export function readServiceRequest(service: Service, lbClass: string): ServiceRe
     return { kind: "impossible", reason: "NotEnoughClusterIps", message: "ipFamilyPolicy is RequireDualStack, but the Service has cluster IPs of one family only" };
   }
   const annotations = readServiceAnnotations(service.metadata);
+  const sharing = readSharing(service, annotations.allowSharedIp);
   let addresses: readonly IpAddress[];
   try {
     addresses = readRequestedAddresses(service.spec.loadBalancerIP, annotations.loadBalancerIps);
   } catch (error) {
-    return { kind: "malformed", message: error instanceof Error ? error.message : String(error) };
+    return { kind: "malformed", message: error instanceof Error ? error.message : String(error), ...sharing };
   }
   const pool = annotations.addressPool;
   return {
@@ -50,9 +52,18 @@ export function readServiceRequest(service: Service, lbClass: string): ServiceRe
     families: clusterFamilies,
     oneIsEnough: policy === "PreferDualStack",
     addresses,
-    wantsToShare: (annotations.allowSharedIp ?? "") !== "",
+    ...sharing,
     ...(pool === undefined || pool === "" ? {} : { pool }),
   };
+}
+
+/** The terms, from key, ports and backend: the pods that a Service with traffic policy Local selects decide its nodes. */
+function readSharing({ spec }: Service, key: string | undefined): { readonly sharing?: SharingTerms } {
+  if (key === undefined || key === "") return {};
+  const isLocal = spec.externalTrafficPolicy === "Local";
+  const selector = isLocal ? Object.entries(spec.selector ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)) : [];
+  const ports = (spec.ports ?? []).map(({ protocol, port }) => `${protocol ?? "TCP"}/${port}`);
+  return { sharing: sharingTerms(key, selector.length === 0 ? "" : JSON.stringify(selector), ports) };
 }
 
 /** Families of the cluster IPs, the primary one (ipFamilies[0]) first. */
