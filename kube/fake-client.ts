@@ -41,6 +41,7 @@ export class FakeKubeClient implements KubeClient {
   readonly #objects = new Map<string, Map<string, KubeObject>>();
   readonly #watches = new FakeWatches();
   readonly #failures: { readonly failure: Failure; left: number }[] = [];
+  readonly #answers = new Map<string, (object: KubeObject) => KubeObject>();
   #version = 1;
   #serial = 0;
   #down = false;
@@ -80,6 +81,12 @@ export class FakeKubeClient implements KubeClient {
   /** The next matching calls reject. */
   failNext(failure: Failure): void {
     this.#failures.push({ failure, left: failure.times ?? 1 });
+  }
+
+  /** Creations of this type are questions: `answer` gives what comes back, and nothing is stored. */
+  answer<T extends KubeObject>(type: ResourceType<T>, answer: (question: T) => T): void {
+    // Only objects of this type are created under its key.
+    this.#answers.set(typeKey(type), (object) => answer(object as T));
   }
 
   /** While true every call rejects (code 0) and open watches end with that error. */
@@ -145,6 +152,9 @@ export class FakeKubeClient implements KubeClient {
 
   async create<T extends KubeObject>(type: ResourceType<T>, object: T): Promise<T> {
     await this.#enter({ verb: "create", plural: type.plural, name: nameOf(object), body: asJson(object) });
+    const answer = this.#answers.get(typeKey(type));
+    // An answer to a question of this type is an object of it.
+    if (answer !== undefined) return structuredClone(answer(asJson(object))) as T;
     return structuredClone(this.#create(type, asJson(object)));
   }
 
