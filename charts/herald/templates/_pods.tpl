@@ -43,7 +43,7 @@
 {{- if $prometheus.scrapeAnnotations -}}
 {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString $prometheus.metricsPort) "prometheus.io/scheme" (ternary "https" "http" $prometheus.secureMetrics) -}}
 {{- end -}}
-{{- with mergeOverwrite $annotations .more .values.podAnnotations -}}
+{{- with mergeOverwrite $annotations .more (.values.podAnnotations | default dict) -}}
 {{- toYaml . -}}
 {{- end -}}
 {{- end -}}
