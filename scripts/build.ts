@@ -1,9 +1,12 @@
 /**
  * Bundles Herald into `dist/`, which is self-contained: copy the folder anywhere and start it with Node 24.
  *   dist/controller.mjs  dist/speaker.mjs  dist/packet-thread.mjs  dist/certificate-program.mjs  dist/koffi-linux-ARCH/
- * `node scripts/build.ts [--out DIR] [--arch x64|arm64]`
+ * What else is made from it stays: dist/image, dist/manifests, dist/release and packaged charts.
+ * `node scripts/build.ts [--out DIR] [--arch x64|arm64] [--koffi DIR] [--metafile FILE]`
+ *   --koffi     folder of the npm package with koffi's binary, when node_modules does not have it
+ *   --metafile  where to write which files went into which bundle (esbuild's metafile)
  */
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { build, type Plugin } from "esbuild";
@@ -27,7 +30,12 @@ const koffiBesideTheBundle: Plugin = {
   },
 };
 
-const { values } = parseArgs({ options: { out: { type: "string", default: join(root, "dist") }, arch: { type: "string", default: process.arch } } });
+/** What other programs than this one put into dist/. */
+const MADE_BY_OTHERS = /^(image|manifests|release|.*\.tgz)$/;
+
+const { values } = parseArgs({
+  options: { out: { type: "string", default: join(root, "dist") }, arch: { type: "string", default: process.arch }, koffi: { type: "string" }, metafile: { type: "string" } },
+});
 // Built beside the target and moved into place, so that a reader never sees half a bundle.
 const staging = `${values.out}.new-${process.pid}`;
 rmSync(staging, { recursive: true, force: true });
@@ -36,6 +44,9 @@ try {
   await bundle(staging);
   copyKoffi(staging, values.arch);
   writeFileSync(join(staging, "VERSION"), `${heraldVersion}\n`);
+  for (const name of existsSync(values.out) ? readdirSync(values.out) : []) {
+    if (MADE_BY_OTHERS.test(name)) renameSync(join(values.out, name), join(staging, name));
+  }
   rmSync(values.out, { recursive: true, force: true });
   renameSync(staging, values.out);
 } finally {
@@ -43,7 +54,7 @@ try {
 }
 
 async function bundle(outdir: string): Promise<void> {
-  await build({
+  const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: { controller: "controller/main.ts", speaker: "speaker/main.ts", "packet-thread": "speaker/packet-thread.ts", "certificate-program": "kube/certificate-program.ts" },
     outdir,
@@ -59,12 +70,14 @@ async function bundle(outdir: string): Promise<void> {
     banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
     plugins: [koffiBesideTheBundle, clientNodeSlim],
     logLevel: "warning",
+    metafile: true,
   });
+  if (values.metafile !== undefined) writeFileSync(values.metafile, JSON.stringify(metafile));
 }
 
 function copyKoffi(outdir: string, arch: string): void {
   const name = `koffi-linux-${arch}`;
-  const from = join(root, "node_modules/@koromix", name);
+  const from = values.koffi ?? join(root, "node_modules/@koromix", name);
   if (!existsSync(from)) throw new Error(`${from} is missing: npm installs koffi's binary for this machine only; for another, npm install --force @koromix/${name}`);
   for (const part of ["index.js", "package.json", `linux_${arch}`]) cpSync(join(from, part), join(outdir, name, part), { recursive: true });
 }
