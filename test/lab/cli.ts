@@ -3,6 +3,8 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseCommand, USAGE, type LabCommand } from "./cli-command.ts";
 import { Cluster } from "./cluster.ts";
+import { FullCluster } from "./full/full-cluster.ts";
+import { FullLab } from "./full/full-lab.ts";
 import { Lab } from "./lab.ts";
 import { nsenterArgv } from "./processes.ts";
 import { LabUnavailable, checkLabPossible, programPath, searchPath } from "./programs.ts";
@@ -18,7 +20,7 @@ async function run(command: LabCommand): Promise<number> {
       console.log(USAGE);
       return 0;
     case "up":
-      return up(name, command.nodes);
+      return up(command);
     case "down":
       checkLabPossible();
       await Cluster.remove(name);
@@ -28,7 +30,7 @@ async function run(command: LabCommand): Promise<number> {
       return status(name);
     case "kubectl": {
       const { folder } = running(name);
-      return inHost(name, "control", [programPath("kubectl"), `--kubeconfig=${folder.kubeconfig}`, ...args]);
+      return inNamespace(running(name).namespace("control"), [programPath("kubectl"), `--kubeconfig=${folder.kubeconfig}`, ...args]);
     }
     case "exec":
       return inHost(name, args[0] ?? "", args.slice(1));
@@ -44,7 +46,7 @@ async function run(command: LabCommand): Promise<number> {
       for (const node of args) await running(name).crashSpeaker(node);
       return 0;
     case "stop":
-      for (const node of args) await running(name).stopSpeaker(node);
+      for (const node of args) await (runningFull(name) ?? running(name)).stopSpeaker(node);
       return 0;
     case "pause":
       for (const node of args) await running(name).pauseSpeaker(node, command.ms);
@@ -59,16 +61,16 @@ async function run(command: LabCommand): Promise<number> {
       await running(name).partition(args, command.from);
       return 0;
     case "restore":
-      for (const node of args) await running(name).restore(node);
+      for (const node of args) await (runningFull(name) ?? running(name)).restore(node);
       return 0;
     case "logs":
       return logs(name, args);
   }
 }
 
-async function up(name: string, nodes: number): Promise<number> {
+async function up({ name, nodes, full }: LabCommand): Promise<number> {
   const start = performance.now();
-  const lab = await Lab.up({ name, nodes, stays: true });
+  const lab = full ? await FullLab.up({ name, nodes, ...full, stays: true }) : await Lab.up({ name, nodes, stays: true });
   const option = name === "lab" ? "" : ` --name ${name}`;
   console.log(await lab.kubectl(["get", "nodes"]));
   console.log(`lab ${name} is up after ${((performance.now() - start) / 1000).toFixed(1)} s. Try: scripts/lab kubectl${option} get pods -A · scripts/lab herald start${option} · scripts/lab down${option}`);
@@ -84,7 +86,7 @@ async function status(name: string): Promise<number> {
 
 async function herald(name: string, action: string | undefined): Promise<number> {
   running(name);
-  const lab = Lab.find(name);
+  const lab = FullLab.find(name) ?? Lab.find(name);
   if (action === "start") await lab?.startHerald({}, (line) => console.log(line));
   else await lab?.stopHerald();
   console.log(action === "start" ? "Herald is Ready" : "Herald is gone; its resources stay");
@@ -93,9 +95,17 @@ async function herald(name: string, action: string | undefined): Promise<number>
 
 /** The command has the terminal, so that shells and editors work in it. */
 function inHost(name: string, host: string, argv: readonly string[]): number {
-  const namespace = running(name).namespace(host);
-  const env = { ...process.env, PATH: searchPath() };
-  return spawnSync("nsenter", nsenterArgv(namespace, argv.length > 0 ? argv : ["bash"]), { stdio: "inherit", env }).status ?? 1;
+  const cluster = running(name);
+  const words = argv.length > 0 ? argv : ["bash"];
+  return nsenter(cluster instanceof FullCluster ? cluster.enter(host, words) : nsenterArgv(cluster.namespace(host), words));
+}
+
+function inNamespace(namespace: string, argv: readonly string[]): number {
+  return nsenter(nsenterArgv(namespace, argv));
+}
+
+function nsenter(argv: readonly string[]): number {
+  return spawnSync("nsenter", argv, { stdio: "inherit", env: { ...process.env, PATH: searchPath() } }).status ?? 1;
 }
 
 function logs(name: string, wanted: readonly string[]): number {
@@ -111,9 +121,15 @@ function logs(name: string, wanted: readonly string[]): number {
   return 0;
 }
 
+/** The full lab of that name, for what needs the API; undefined when it is a light one. */
+function runningFull(name: string): FullLab | undefined {
+  running(name);
+  return FullLab.find(name);
+}
+
 function running(name: string): Cluster {
   checkLabPossible();
-  const cluster = Cluster.find(name);
+  const cluster = FullCluster.find(name) ?? Cluster.find(name);
   if (!cluster?.isAlive()) throw new LabUnavailable(`No lab named '${name}' is running: start it with 'scripts/lab up${name === "lab" ? "" : ` --name ${name}`}'.`);
   return cluster;
 }

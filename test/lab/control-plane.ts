@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { CONTROL_HOST, POD_RANGES, SERVICE_RANGES, hostsOf, namespaceOf } from "./hosts.ts";
+import { apiAddressOf, fullApiServerFlags, serviceRanges, writeFullCredentials } from "./full/control-plane-flags.ts";
+import { CONTROL_HOST, POD_RANGES, hostsOf, namespaceOf } from "./hosts.ts";
 import { poll } from "./poll.ts";
 import type { ProcessTable } from "./processes.ts";
 import { nsenterArgv } from "./processes.ts";
@@ -14,34 +15,36 @@ export const NODE_GRACE_SECONDS = 20;
 
 const ETCD_CLIENT = "http://127.0.0.1:2379";
 const API_ADDRESS = hostsOf(0)[0]?.ipv4 ?? "";
-const API_SERVER = `https://${API_ADDRESS}:6443`;
 /** Asked to end, it would wait for its watchers, which never leave. */
 const STOP_GRACE_MS = 300;
 const START_BUDGET_MS = 60_000;
 
-/** Starts etcd, the API server and the controller manager, and returns when the API is ready. */
-export async function startControlPlane(folder: LabFolder, state: LabState, processes: ProcessTable): Promise<void> {
-  writeCredentials(folder);
+/** Starts etcd, the API server, the controller manager and, for real kubelets, the scheduler; and returns when the API is ready. `again` keeps the credentials of the first start. */
+export async function startControlPlane(folder: LabFolder, state: LabState, processes: ProcessTable, options: { readonly again?: boolean } = {}): Promise<void> {
+  if (options.again !== true) writeCredentials(folder, state);
   const namespace = namespaceOf(state.name, CONTROL_HOST);
   processes.start({ name: "etcd", namespace, argv: etcdArgv(folder), env: { ETCD_UNSUPPORTED_ARCH: process.arch } });
   await startApiServer(folder, state, processes);
-  writeKubeconfig(folder);
+  writeKubeconfig({ folder, state, path: folder.kubeconfig, token: readToken(folder) });
   startControllerManager(folder, state, processes);
 }
 
-/** Starts the controller manager, which waits for the API server by itself. */
+/** Starts the controller manager, and the scheduler where there is one, which wait for the API server by themselves. */
 export function startControllerManager(folder: LabFolder, state: LabState, processes: ProcessTable): void {
   const namespace = namespaceOf(state.name, CONTROL_HOST);
   if (!processes.isRunning("controller-manager")) processes.start({ name: "controller-manager", namespace, argv: controllerManagerArgv(folder) });
+  if (state.full && !processes.isRunning("scheduler")) {
+    processes.start({ name: "scheduler", namespace, argv: [programPath("kube-scheduler"), `--kubeconfig=${folder.kubeconfig}`, "--leader-elect=false", "--v=1"] });
+  }
 }
 
 /** Starts the API server on the etcd there is, and waits until it is ready. */
 export async function startApiServer(folder: LabFolder, state: LabState, processes: ProcessTable): Promise<void> {
   const namespace = namespaceOf(state.name, CONTROL_HOST);
-  if (!processes.isRunning("apiserver")) processes.start({ name: "apiserver", namespace, argv: apiServerArgv(folder) });
+  if (!processes.isRunning("apiserver")) processes.start({ name: "apiserver", namespace, argv: apiServerArgv(folder, state) });
   await poll(() => {
     if (!processes.isRunning("apiserver")) throw new Error(`the API server ended; see ${processes.logPath("apiserver")}`);
-    return isApiReady(folder, namespace);
+    return isApiReady(folder, state, namespace);
   }, { timeoutMs: START_BUDGET_MS, intervalMs: 150, what: "the API server to be ready" });
 }
 
@@ -52,6 +55,7 @@ export async function startApiServer(folder: LabFolder, state: LabState, process
  */
 export async function stopApiServer(processes: ProcessTable): Promise<void> {
   await processes.stop("controller-manager", 0);
+  await processes.stop("scheduler", 0);
   await processes.stop("apiserver", STOP_GRACE_MS);
 }
 
@@ -72,15 +76,16 @@ export function startKubeProxy(folder: LabFolder, state: LabState, processes: Pr
   });
 }
 
-/** Where the API server answers, as seen from every host of the lab. */
-export function apiServerUrl(): string {
-  return API_SERVER;
+/** Where the API server answers, as seen from every host of the lab; of a light lab when no state is given. */
+export function apiServerUrl(state?: LabState): string {
+  const address = state?.full ? apiAddressOf(state.full) : API_ADDRESS;
+  return `https://${address.includes(":") ? `[${address}]` : address}:6443`;
 }
 
-function isApiReady(folder: LabFolder, namespace: string): boolean {
+function isApiReady(folder: LabFolder, state: LabState, namespace: string): boolean {
   if (!existsSync(folder.certificate)) return false;
   try {
-    const curl = [programPath("curl"), "-sf", "--max-time", "2", "--cacert", folder.certificate, "-H", `Authorization: Bearer ${readToken(folder)}`, `${API_SERVER}/readyz`];
+    const curl = [programPath("curl"), "-sf", "-g", "--max-time", "2", "--cacert", folder.certificate, "-H", `Authorization: Bearer ${readToken(folder)}`, `${apiServerUrl(state)}/readyz`];
     return execFileSync("nsenter", nsenterArgv(namespace, curl), { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }) === "ok";
   } catch {
     return false;
@@ -95,15 +100,18 @@ function etcdArgv(folder: LabFolder): string[] {
   ];
 }
 
-function apiServerArgv(folder: LabFolder): string[] {
+function apiServerArgv(folder: LabFolder, state: LabState): string[] {
   const key = join(folder.path, "service-accounts.key");
   return [
-    programPath("kube-apiserver"), `--etcd-servers=${ETCD_CLIENT}`, `--advertise-address=${API_ADDRESS}`, `--bind-address=${API_ADDRESS}`,
-    `--cert-dir=${join(folder.path, "certificates")}`, `--token-auth-file=${join(folder.path, "tokens.csv")}`, "--authorization-mode=RBAC",
+    programPath("kube-apiserver"), `--etcd-servers=${ETCD_CLIENT}`,
+    `--cert-dir=${join(folder.path, "certificates")}`, `--token-auth-file=${join(folder.path, "tokens.csv")}`,
     "--service-account-issuer=https://kubernetes.default.svc", `--service-account-key-file=${key}`, `--service-account-signing-key-file=${key}`,
-    `--service-cluster-ip-range=${SERVICE_RANGES}`,
-    // Nobody mounts tokens into the pods that the lab plays.
-    "--disable-admission-plugins=ServiceAccount",
+    `--service-cluster-ip-range=${serviceRanges(state.full)}`,
+    ...(state.full ? fullApiServerFlags(folder, state.full) : [
+      `--advertise-address=${API_ADDRESS}`, `--bind-address=${API_ADDRESS}`, "--authorization-mode=RBAC",
+      // Nobody mounts tokens into the pods that the lab plays.
+      "--disable-admission-plugins=ServiceAccount",
+    ]),
     // Webhooks are called at pod addresses, to which the control host has routes.
     "--enable-aggregator-routing=true", "--allow-privileged=true", "--shutdown-delay-duration=0s", "--v=1",
   ];
@@ -120,11 +128,12 @@ function controllerManagerArgv(folder: LabFolder): string[] {
   ];
 }
 
-function writeCredentials(folder: LabFolder): void {
+function writeCredentials(folder: LabFolder, state: LabState): void {
   mkdirSync(join(folder.path, "certificates"), { recursive: true });
   const token = randomBytes(24).toString("hex");
   writeFileSync(folder.token, token, { mode: 0o600 });
   writeFileSync(join(folder.path, "tokens.csv"), `${token},lab-admin,lab-admin,system:masters\n`, { mode: 0o600 });
+  if (state.full) writeFullCredentials(folder, state.nodeCount);
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   writeFileSync(join(folder.path, "service-accounts.key"), privateKey.export({ type: "pkcs1", format: "pem" }), { mode: 0o600 });
 }
@@ -135,16 +144,18 @@ export function readToken(folder: LabFolder): string {
 }
 
 /** The API server signs its own certificate at its first start, so this comes after it. */
-function writeKubeconfig(folder: LabFolder): void {
+export function writeKubeconfig({ folder, state, path, token }: { readonly folder: LabFolder; readonly state: LabState; readonly path: string; readonly token: string }): void {
   const certificate = readFileSync(folder.certificate).toString("base64");
   const config = {
     apiVersion: "v1",
     kind: "Config",
     "current-context": "lab",
-    clusters: [{ name: "lab", cluster: { server: API_SERVER, "certificate-authority-data": certificate } }],
-    users: [{ name: "admin", user: { token: readToken(folder) } }],
+    clusters: [{ name: "lab", cluster: { server: apiServerUrl(state), "certificate-authority-data": certificate } }],
+    users: [{ name: "admin", user: { token } }],
     contexts: [{ name: "lab", context: { cluster: "lab", user: "admin" } }],
   };
   // JSON is YAML.
-  writeFileSync(folder.kubeconfig, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
+  writeFileSync(`${path}.new`, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
+  // Whoever waits for the file never sees half of it.
+  renameSync(`${path}.new`, path);
 }

@@ -14,12 +14,21 @@ export interface HostLinks {
   readonly ipv6Prefix: string;
 }
 
+/** The second card of a machine, and its addresses there. */
+export interface SecondCard {
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly mac: string;
+}
+
 /** A machine on the segment. */
 export interface Host {
   readonly name: string;
   readonly ipv4: string;
   readonly ipv6: string;
   readonly mac: string;
+  /** The second network card, in labs that have one: eth1, on a switch of its own. */
+  readonly second?: SecondCard;
   /** Set when the host is a Node of Kubernetes or runs pods all the same. */
   readonly pods?: HostLinks;
 }
@@ -46,6 +55,20 @@ export function hostsOf(nodeCount: number): Host[] {
   for (let number = 1; number <= nodeCount; number += 1) hosts.push({ ...host(`node${number}`, 10 + number), pods: links(number) });
   hosts.push(host(UPSTREAM_HOST, 100), { ...host(BACKEND_HOST, 200), pods: links(250) });
   return hosts;
+}
+
+/** Every host of a full lab: the control host runs pods too, and everybody has a second network card. */
+export function fullHostsOf(nodeCount: number): Host[] {
+  return hostsOf(nodeCount).map((each) => ({
+    ...each,
+    ...(each.name === CONTROL_HOST ? { pods: links(251) } : {}),
+    second: { ipv4: each.ipv4.replace("172.20.", "172.21."), ipv6: each.ipv6.replace("fd00:20:", "fd00:21:"), mac: each.mac.replace(":ac:14:", ":ac:15:") },
+  }));
+}
+
+/** Port of a host's second card on its switch. */
+export function secondPort(hostName: string): string {
+  return `${hostName}-1`;
 }
 
 /** Names of the nodes, in order: node1, node2, ... */

@@ -68,11 +68,11 @@ export interface LabDriver {
 
 /** The light lab: real Kubernetes in network namespaces, with nodes whose kubelet is played. */
 export class Lab implements LabDriver {
-  readonly #cluster: Cluster;
+  protected readonly cluster: Cluster;
   readonly #captures: Capture[] = [];
 
-  private constructor(cluster: Cluster) {
-    this.#cluster = cluster;
+  protected constructor(cluster: Cluster) {
+    this.cluster = cluster;
   }
 
   /**
@@ -84,7 +84,7 @@ export class Lab implements LabDriver {
   static async up(options: { readonly name?: string; readonly nodes?: number; readonly stays?: boolean } = {}): Promise<Lab> {
     const lab = new Lab(await Cluster.create(options.name ?? "lab", options.nodes ?? 3, { stays: options.stays ?? false }));
     try {
-      await lab.#waitForNodes();
+      await lab.waitForNodes();
     } catch (error) {
       await lab.down({ failed: true });
       throw error;
@@ -99,22 +99,22 @@ export class Lab implements LabDriver {
   }
 
   get name(): string {
-    return this.#cluster.state.name;
+    return this.cluster.state.name;
   }
 
   /** Names of the Nodes: node1, node2, ... */
   get nodes(): readonly string[] {
-    return nodeNames(this.#cluster.state.nodeCount);
+    return nodeNames(this.cluster.state.nodeCount);
   }
 
   /** Folder that holds the logs, one file per program: `speaker-node1.log`, `apiserver.log`, ... */
   get logFolder(): string {
-    return this.#cluster.folder.logs;
+    return this.cluster.folder.logs;
   }
 
   /** Full name of a host's network namespace, for `nsenter --net=/run/netns/...`. */
   namespace(host: string): string {
-    return this.#cluster.namespace(host);
+    return this.cluster.namespace(host);
   }
 
   /**
@@ -122,7 +122,7 @@ export class Lab implements LabDriver {
    * @throws Error with kubectl's message when it fails.
    */
   async kubectl(args: readonly string[], options: CommandOptions = {}): Promise<string> {
-    const argv = [programPath("kubectl"), `--kubeconfig=${this.#cluster.folder.kubeconfig}`, ...args];
+    const argv = [programPath("kubectl"), `--kubeconfig=${this.cluster.folder.kubeconfig}`, ...args];
     const result = await this.exec("control", argv, options);
     if (result.code !== 0) throw new Error(`kubectl ${args.join(" ")}: ${result.stderr.trim()}`);
     return result.stdout;
@@ -138,9 +138,14 @@ export class Lab implements LabDriver {
     return JSON.parse(await this.kubectl(["get", kind, name, "-n", namespace, "-o", "json"]));
   }
 
+  /** The arguments of nsenter that run a program on a host. */
+  protected enter(host: string, argv: readonly string[]): string[] {
+    return nsenterArgv(this.namespace(host), argv);
+  }
+
   /** Runs a command on a host; a failure of the command is a result, not an exception. */
   exec(host: string, argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    return runCommand(nsenterArgv(this.namespace(host), argv), options);
+    return runCommand(this.enter(host, argv), options);
   }
 
   /**
@@ -168,7 +173,7 @@ export class Lab implements LabDriver {
    * @returns with tcpdump listening; `stop` gives one line of text per frame.
    */
   async capture(host: string, filter: string): Promise<Capture> {
-    const capture = await startCapture({ namespace: this.namespace(host), host, filter, folder: this.#cluster.folder.captures });
+    const capture = await startCapture({ namespace: this.namespace(host), host, filter, folder: this.cluster.folder.captures });
     this.#captures.push(capture);
     return capture;
   }
@@ -221,43 +226,43 @@ export class Lab implements LabDriver {
   }
 
   powerOff(node: string): Promise<void> {
-    return this.#cluster.powerOff(node);
+    return this.cluster.powerOff(node);
   }
 
   crashSpeaker(node: string): Promise<void> {
-    return this.#cluster.crashSpeaker(node);
+    return this.cluster.crashSpeaker(node);
   }
 
   stopSpeaker(node: string): Promise<void> {
-    return this.#cluster.stopSpeaker(node);
+    return this.cluster.stopSpeaker(node);
   }
 
   pauseSpeaker(node: string, ms: number): Promise<void> {
-    return this.#cluster.pauseSpeaker(node, ms);
+    return this.cluster.pauseSpeaker(node, ms);
   }
 
   dropApi(node: string): Promise<void> {
-    return this.#cluster.dropApi(node);
+    return this.cluster.dropApi(node);
   }
 
   lossPercent(percent: number, hosts?: readonly string[]): Promise<void> {
-    return this.#cluster.lossPercent(percent, hosts);
+    return this.cluster.lossPercent(percent, hosts);
   }
 
   partition(nodes: readonly string[], from?: readonly string[]): Promise<void> {
-    return this.#cluster.partition(nodes, from);
+    return this.cluster.partition(nodes, from);
   }
 
   restore(node: string): Promise<void> {
-    return this.#cluster.restore(node);
+    return this.cluster.restore(node);
   }
 
   stopApiServer(): Promise<void> {
-    return this.#cluster.stopApiServer();
+    return this.cluster.stopApiServer();
   }
 
   startApiServer(): Promise<void> {
-    return this.#cluster.startApiServer();
+    return this.cluster.startApiServer();
   }
 
   /** Waits until the Node's Ready condition is as wished. */
@@ -271,16 +276,17 @@ export class Lab implements LabDriver {
    */
   async down(options: { readonly failed?: boolean } = {}): Promise<void> {
     for (const capture of this.#captures) await capture.stop().catch(() => []);
-    await this.#cluster.stop();
+    await this.cluster.stop();
     if (options.failed === true) console.error(`lab ${this.name}: logs kept in ${this.#keepLogs()}`);
     await Cluster.remove(this.name);
   }
 
   #keepLogs(): string {
-    const kept = `${this.#cluster.folder.path}.failed`;
+    const kept = `${this.cluster.folder.path}.failed`;
     rmSync(kept, { recursive: true, force: true });
     mkdirSync(kept, { recursive: true });
-    for (const [from, to] of [[this.#cluster.folder.logs, "logs"], [this.#cluster.folder.captures, "captures"]] as const) {
+    const { logs, captures, auditLog } = this.cluster.folder;
+    for (const [from, to] of [[logs, "logs"], [captures, "captures"], [auditLog, "audit.log"]] as const) {
       try {
         renameSync(from, join(kept, to));
       } catch {
@@ -290,10 +296,11 @@ export class Lab implements LabDriver {
     return kept;
   }
 
-  async #waitForNodes(): Promise<void> {
+  /** Waits until as many Nodes are Ready. */
+  protected async waitForNodes(count = this.nodes.length): Promise<void> {
     await poll(async () => {
       const text = await this.kubectl(["get", "nodes", "-o", `jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}`]).catch(() => "");
-      return text.split("\n").filter((line) => line === "True").length >= this.nodes.length;
+      return text.split("\n").filter((line) => line === "True").length >= count;
     }, { timeoutMs: 60_000, intervalMs: 150, what: "the Nodes to be Ready" });
   }
 }

@@ -12,12 +12,15 @@ const API_PORT = 6443;
  * connections stay open and silent; and a share of all frames is lost on a link, each way.
  */
 export async function dropApi(lab: string, node: string): Promise<void> {
-  const address = hostsOf(0).find(({ name }) => name === CONTROL_HOST)?.ipv4 ?? "";
+  const control = hostsOf(0).find(({ name }) => name === CONTROL_HOST);
+  const families = [["ip", control?.ipv4], ["ip6", control?.ipv6]] as const;
   await nft(lab, [
     ...API_TABLE,
     "flush chain bridge labapi forward",
-    `add rule bridge labapi forward iifname @silent ip daddr ${address} tcp dport ${API_PORT} counter drop`,
-    `add rule bridge labapi forward oifname @silent ip saddr ${address} tcp sport ${API_PORT} counter drop`,
+    ...families.flatMap(([family, address]) => [
+      `add rule bridge labapi forward iifname @silent ${family} daddr ${address} tcp dport ${API_PORT} counter drop`,
+      `add rule bridge labapi forward oifname @silent ${family} saddr ${address} tcp sport ${API_PORT} counter drop`,
+    ]),
     `add element bridge labapi silent { "${node}" }`,
   ]);
 }

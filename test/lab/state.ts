@@ -8,6 +8,8 @@ import { LabUnavailable } from "./programs.ts";
 export interface LabState {
   readonly name: string;
   readonly nodeCount: number;
+  /** Set when the nodes have kubelets of their own. */
+  readonly full?: FullLabSettings;
   /**
    * The process without which the lab is nobody's: the one that starts it, and for good the test
    * that did. Missing when the lab stays until somebody ends it.
@@ -15,6 +17,13 @@ export interface LabState {
   readonly owner?: ProcessIdentity;
   /** Time of day when `up` ended, RFC 3339; missing while the lab is still starting. */
   readonly readyAt?: string;
+}
+
+/** What can be chosen of a full lab. */
+export interface FullLabSettings {
+  /** The family whose addresses come first; both are there. */
+  readonly family: "ipv4" | "ipv6";
+  readonly proxyMode: "iptables" | "nftables";
 }
 
 /** Paths in a lab's folder. */
@@ -27,6 +36,10 @@ export interface LabFolder {
   readonly etcd: string;
   readonly logs: string;
   readonly captures: string;
+  /** What the nodes of a full lab have on their disks, on a file system that is no tmpfs: /run often is one. */
+  readonly disks: string;
+  /** What the API server of a full lab was asked, by whom: one JSON object per line. */
+  readonly auditLog: string;
   /** Unix socket of the player; the file system reaches across network namespaces. */
   readonly playerSocket: string;
 }
@@ -49,6 +62,8 @@ export function labFolder(name: string): LabFolder {
     etcd: join(path, "etcd"),
     logs: join(path, "logs"),
     captures: join(path, "captures"),
+    disks: join(disksFolder(), name),
+    auditLog: join(path, "audit.log"),
     playerSocket: join(path, "player.sock"),
   };
 }
@@ -72,7 +87,11 @@ export function writeState(folder: LabFolder, state: LabState): void {
 }
 
 export function removeFolder(folder: LabFolder): void {
-  rmSync(folder.path, { recursive: true, force: true });
+  for (const path of [folder.path, folder.disks]) rmSync(path, { recursive: true, force: true });
+}
+
+function disksFolder(): string {
+  return join(process.env["XDG_STATE_HOME"] ?? "/var/lib", "herald-lab-disks");
 }
 
 function labsFolder(): string {

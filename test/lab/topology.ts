@@ -1,19 +1,26 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { type Host, type HostLinks, POD_PREFIX_LENGTH, UPSTREAM_HOST, hostsOf, namespaceOf } from "./hosts.ts";
+import { type Host, type HostLinks, POD_PREFIX_LENGTH, UPSTREAM_HOST, namespaceOf, secondPort } from "./hosts.ts";
 import { killNamespace } from "./processes.ts";
 
 const run = promisify(execFile);
 
+/** Who is on a lab's network. */
+export interface NetworkPlan {
+  readonly hosts: readonly Host[];
+  /** Whether a namespace behind every node stands for its pods; else a CNI plugin makes the pods' own. */
+  readonly podHosts: boolean;
+}
+
 /**
  * Builds the network of a lab: a namespace with a bridge (`switch`), one namespace per host joined
  * to it by a veth named eth0 inside and named after the host on the switch side, and behind every
- * node a namespace for its pods, as a CNI plugin would make. Nothing joins the machine's own
+ * node a namespace for its pods, as a CNI plugin would make. Second cards are eth1, on a second bridge. Nothing joins the machine's own
  * namespace, so nothing that the lab sends can leave.
  */
-export async function buildNetwork(lab: string, nodeCount: number): Promise<void> {
-  const hosts = hostsOf(nodeCount);
-  const names = ["switch", ...hosts.flatMap((host) => (host.pods ? [host.name, podsHost(host.name)] : [host.name]))];
+export async function buildNetwork(lab: string, plan: NetworkPlan): Promise<void> {
+  const { hosts, podHosts } = plan;
+  const names = ["switch", ...hosts.flatMap((host) => (podHosts && host.pods ? [host.name, podsHost(host.name)] : [host.name]))];
   await batch(undefined, names.map((name) => `netns add ${namespaceOf(lab, name)}`));
   await Promise.all(names.map((name) => setSysctls(namespaceOf(lab, name))));
   const bridge = namespaceOf(lab, "switch");
@@ -21,13 +28,19 @@ export async function buildNetwork(lab: string, nodeCount: number): Promise<void
     "link set lo up",
     "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
     "link set br0 up",
+    ...(hosts.some(({ second }) => second) ? ["link add br1 type bridge stp_state 0 forward_delay 0 mcast_snooping 0", "link set br1 up"] : []),
     ...hosts.flatMap((host) => [
       `link add ${host.name} type veth peer name eth0 address ${host.mac} netns ${namespaceOf(lab, host.name)}`,
       `link set ${host.name} master br0`,
       `link set ${host.name} up`,
+      ...(host.second ? [
+        `link add ${secondPort(host.name)} type veth peer name eth1 address ${host.second.mac} netns ${namespaceOf(lab, host.name)}`,
+        `link set ${secondPort(host.name)} master br1`,
+        `link set ${secondPort(host.name)} up`,
+      ] : []),
     ]),
   ]);
-  await Promise.all(hosts.map((host) => configureHost(lab, host, hosts)));
+  await Promise.all(hosts.map((host) => configureHost(lab, host, plan)));
 }
 
 /** Name of the host that stands for the pods behind a node: `node1-pods`. */
@@ -48,19 +61,18 @@ export async function listNamespaces(lab: string): Promise<string[]> {
   return stdout.split("\n").map((line) => line.split(" ")[0] ?? "").filter((name) => name.startsWith(namespaceOf(lab, "")));
 }
 
-/** Cuts or joins the cable of a host, on the switch's side, as pulling it at the switch does. */
-export async function setCable(lab: string, host: string, state: "up" | "down"): Promise<void> {
-  await run("ip", ["-n", namespaceOf(lab, "switch"), "link", "set", host, state]);
+/** Cuts or joins the cable in a port of the switch, which is called as its host is: on the switch's side, as pulling it at the switch does. */
+export async function setCable(lab: string, port: string, state: "up" | "down"): Promise<void> {
+  await run("ip", ["-n", namespaceOf(lab, "switch"), "link", "set", port, state]);
 }
 
 /**
  * Gives a host that lost power its routes back: the kernel drops IPv6 routes and addresses of a
  * link that went down.
  */
-export async function reconfigureHost(lab: string, nodeCount: number, name: string): Promise<void> {
-  const hosts = hostsOf(nodeCount);
-  const host = hosts.find((candidate) => candidate.name === name);
-  if (host) await configureHost(lab, host, hosts);
+export async function reconfigureHost(lab: string, plan: NetworkPlan, name: string): Promise<void> {
+  const host = plan.hosts.find((candidate) => candidate.name === name);
+  if (host) await configureHost(lab, host, plan);
 }
 
 /** Forgets what a machine loses with its power: packet filter rules, connections, neighbours. */
@@ -105,10 +117,11 @@ function quoted(name: string): string {
   return `"${name}"`;
 }
 
-async function configureHost(lab: string, host: Host, hosts: readonly Host[]): Promise<void> {
+async function configureHost(lab: string, host: Host, { hosts, podHosts }: NetworkPlan): Promise<void> {
   const namespace = namespaceOf(lab, host.name);
   const upstream = hosts.find((other) => other.name === UPSTREAM_HOST);
   const lines = ["link set lo up", "link set eth0 up", `addr replace ${host.ipv4}/16 dev eth0`, `addr replace ${host.ipv6}/64 dev eth0 nodad`];
+  if (host.second) lines.push("link set eth1 up", `addr replace ${host.second.ipv4}/16 dev eth1`, `addr replace ${host.second.ipv6}/64 dev eth1 nodad`);
   // A process that dials a Service needs some route before kube-proxy's rule turns it.
   if (upstream && upstream !== host) lines.push(`route replace default via ${upstream.ipv4}`, `route replace ::/0 via ${upstream.ipv6}`);
   // Pod ranges are known inside the cluster only; the client is a machine outside of it.
@@ -119,7 +132,7 @@ async function configureHost(lab: string, host: Host, hosts: readonly Host[]): P
     }
   }
   await batch(namespace, lines);
-  if (host.pods) await configurePods(lab, host.name, host.pods);
+  if (podHosts && host.pods) await configurePods(lab, host.name, host.pods);
 }
 
 async function configurePods(lab: string, node: string, pods: HostLinks): Promise<void> {

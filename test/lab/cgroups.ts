@@ -1,0 +1,80 @@
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { namespaceOf } from "./hosts.ts";
+import { poll } from "./poll.ts";
+
+const ROOT = "/sys/fs/cgroup";
+const REMOVE_BUDGET_MS = 5000;
+/** Controllers of version 2 that a kubelet wants below its own group, where the kernel has them. */
+const CONTROLLERS = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"] as const;
+
+/**
+ * Makes the control group that all containers of a node live below, in every hierarchy of version 1 or in the one of version 2.
+ * @returns its path as a kubelet wants it, from the root of the hierarchies.
+ */
+export function makeCgroup(lab: string, node: string): string {
+  const path = `/${groupOf(lab)}/${node}`;
+  if (isVersion2()) {
+    enableControllers(ROOT);
+    for (const folder of [join(ROOT, groupOf(lab)), join(ROOT, path)]) {
+      mkdirSync(folder, { recursive: true });
+      enableControllers(folder);
+    }
+    return path;
+  }
+  for (const hierarchy of hierarchies()) {
+    const parts = [hierarchy, join(hierarchy, groupOf(lab)), join(hierarchy, path)];
+    mkdirSync(parts.at(-1) ?? "", { recursive: true });
+    // A new group has no processors until it is told, and then no process may enter it.
+    for (const [index, folder] of parts.entries()) {
+      const parent = parts[index - 1];
+      if (parent !== undefined) for (const file of ["cpuset.cpus", "cpuset.mems"]) copyWhereItIs(join(parent, file), join(folder, file));
+    }
+  }
+  return path;
+}
+
+/** Removes the control groups of a lab, or of one of its nodes, whose processes must have ended. Groups of a process that the kernel still buries are waited for. */
+export async function removeCgroups(lab: string, node = ""): Promise<void> {
+  for (const hierarchy of isVersion2() ? [ROOT] : hierarchies()) {
+    const folder = join(hierarchy, groupOf(lab), node);
+    await poll(() => removeTree(folder), { timeoutMs: REMOVE_BUDGET_MS, intervalMs: 20, what: `${folder} to be empty` });
+  }
+}
+
+function groupOf(lab: string): string {
+  return namespaceOf(lab, "nodes");
+}
+
+function isVersion2(): boolean {
+  return existsSync(join(ROOT, "cgroup.controllers"));
+}
+
+function hierarchies(): string[] {
+  // Where a version 2 hierarchy stands beside those of version 1, nothing uses it.
+  return existsSync(ROOT) ? readdirSync(ROOT, { withFileTypes: true }).filter((entry) => entry.isDirectory() && entry.name !== "unified").map((entry) => join(ROOT, entry.name)) : [];
+}
+
+function enableControllers(folder: string): void {
+  const here = readFileSync(join(folder, "cgroup.controllers"), "utf8").trim().split(" ");
+  for (const controller of CONTROLLERS.filter((name) => here.includes(name))) {
+    writeFileSync(join(folder, "cgroup.subtree_control"), `+${controller}`);
+  }
+}
+
+function copyWhereItIs(from: string, to: string): void {
+  if (existsSync(to)) writeFileSync(to, readFileSync(from));
+}
+
+/** Children first; false while a group is busy. */
+function removeTree(folder: string): boolean {
+  try {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      if (entry.isDirectory() && !removeTree(join(folder, entry.name))) return false;
+    }
+    rmdirSync(folder);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT";
+  }
+}
