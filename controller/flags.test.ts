@@ -7,8 +7,8 @@ describe("the controller's flags", () => {
     const parsed = parseControllerFlags(argv, { METALLB_ML_SECRET_NAME: "memberlist", METALLB_DEPLOYMENT: "controller", METALLB_NAMESPACE: "lb" });
     expect(parsed).toMatchObject({
       kind: "run",
-      values: { port: 7472, "log-level": "debug", "ml-secret-name": "memberlist", deployment: "controller", namespace: "lb", "health-probe-port": 17_472 },
-      ignored: ["tls-min-version", "disable-cert-rotation", "webhook-mode"],
+      values: { port: 7472, "log-level": "debug", "ml-secret-name": "memberlist", deployment: "controller", namespace: "lb", "health-probe-port": 17_472, "tls-min-version": "VersionTLS12", "metrics-plain": false },
+      ignored: ["disable-cert-rotation", "webhook-mode"],
     });
   });
 

@@ -6,10 +6,12 @@ import "../sys/young-generation.ts";
 import { heraldVersion } from "../config/version.ts";
 import { EventRecorder } from "../kube/event-recorder.ts";
 import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
-import { startHealthServer, startMetricsServer } from "../kube/http-server.ts";
+import { startHealthServer } from "../kube/http-server.ts";
 import { LeaderElector } from "../kube/lease.ts";
+import { startMetricsServer } from "../kube/metrics-server.ts";
 import { createSharedMetrics } from "../kube/metrics.ts";
 import { ownNamespace } from "../kube/own-namespace.ts";
+import { parseTlsSettings } from "../kube/tls-settings.ts";
 import { sleep, systemClock as clock } from "../sys/clock.ts";
 import { createLogger } from "../sys/log.ts";
 import { commandLineArguments, environment, exit, onFatal, printError, printOut, stopSignal } from "../sys/process.ts";
@@ -53,6 +55,11 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
   log.info("starting", { version: heraldVersion, namespace, node: process.version });
   if (ignored.length > 0) log.warn("flagsNotInEffect", { flags: ignored });
 
+  const tls = parseTlsSettings({ minVersion: flags["tls-min-version"], cipherSuites: flags["tls-cipher-suites"], curvePreferences: flags["tls-curve-preferences"] });
+  if (tls.kind === "error") {
+    printError(`herald controller: ${tls.message}\n`);
+    return exit(1);
+  }
   const health = await startHealthServer({ host: "0.0.0.0", port: flags["health-probe-port"], liveness: {}, readiness: {} });
   const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-controller/${heraldVersion}`, clock, maxInFlight: MAX_REQUESTS });
   const metrics = createSharedMetrics();
@@ -77,7 +84,8 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
     onNewLeader: (leader) => log.info("leader", { leader }),
   });
 
-  const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry });
+  const guard = { client, clock, log, tls: tls.settings, certificateFolder: flags["metrics-cert-dir"], names: [podName] };
+  const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry, guard: flags["metrics-plain"] ? undefined : guard });
   controller.start();
   elector.start();
   if (flags["ml-secret-name"] !== "") {

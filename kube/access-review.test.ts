@@ -94,6 +94,22 @@ test("an API server that does not answer costs five seconds, not the scrape", as
   assert.deepEqual(await verdict, { kind: "unavailable", message: "The API server did not say within 5 s whether this token may read /metrics." });
 });
 
+test("who was allowed lately waits a second for an API server that is silent", async () => {
+  await kindOf("good");
+  await clock.advance(60_000);
+  let hangs = true;
+  const create = client.create.bind(client);
+  client.create = (...args) => (hangs ? new Promise(() => {}) : create(...args));
+  const verdict = kindOf("good");
+  await clock.advance(1_000);
+  assert.equal(await verdict, "allowed");
+  hangs = false;
+  await clock.advance(5_000);
+  allowed.clear();
+  assert.equal(await kindOf("good"), "forbidden");
+  assert.equal(clock.timers, 0);
+});
+
 test("one question per token at a time, and few tokens at a time", async () => {
   const verdicts = await Promise.all(Array.from({ length: 20 }, () => kindOf("good")));
   assert.deepEqual(new Set(verdicts), new Set(["allowed"]));

@@ -28,6 +28,8 @@ const MAX_REMEMBERED = 256;
 const MAX_ASKING = 8;
 /** Both questions together take no longer (milliseconds): a scrape waits 10 s. */
 const ASK_TIMEOUT_MS = 5_000;
+/** Who was allowed lately waits no longer for the next answer. */
+const HELD_WAIT_MS = 1_000;
 
 interface Remembered {
   readonly verdict: AccessVerdict;
@@ -62,9 +64,10 @@ export class AccessReview {
     if (allowed !== undefined && now - allowed.at < ALLOWED_MS) return allowed.verdict;
     const refused = this.#refused.get(key);
     if (refused !== undefined && now - refused.at < REFUSED_MS) return refused.verdict;
-    const verdict = await this.#askOnce(key, token);
-    if (verdict.kind === "unavailable" && allowed !== undefined && now - allowed.at < HELD_MS) return allowed.verdict;
-    return verdict;
+    const asked = this.#askOnce(key, token);
+    if (allowed === undefined || now - allowed.at >= HELD_MS) return asked;
+    const verdict = await this.#within(HELD_WAIT_MS, asked);
+    return verdict === undefined || verdict.kind === "unavailable" ? allowed.verdict : verdict;
   }
 
   #askOnce(key: string, token: string): Promise<AccessVerdict> {
@@ -93,12 +96,17 @@ export class AccessReview {
   }
 
   async #ask(token: string): Promise<AccessVerdict> {
-    const { clock } = this.#options;
-    let timer: { cancel(): void } | undefined;
-    const late = new Promise<AccessVerdict>((resolve) => {
-      timer = clock.after(ASK_TIMEOUT_MS, () => resolve({ kind: "unavailable", message: `The API server did not say within ${ASK_TIMEOUT_MS / 1000} s whether this token may read ${this.#options.path}.` }));
-    });
     const answer = this.#review(token).catch((error: unknown): AccessVerdict => ({ kind: "unavailable", message: this.#whyNot(error) }));
+    const verdict = await this.#within(ASK_TIMEOUT_MS, answer);
+    return verdict ?? { kind: "unavailable", message: `The API server did not say within ${ASK_TIMEOUT_MS / 1000} s whether this token may read ${this.#options.path}.` };
+  }
+
+  /** The answer, or undefined when it takes longer. */
+  async #within<T>(ms: number, answer: Promise<T>): Promise<T | undefined> {
+    let timer: { cancel(): void } | undefined;
+    const late = new Promise<undefined>((resolve) => {
+      timer = this.#options.clock.after(ms, () => resolve(undefined));
+    });
     try {
       return await Promise.race([answer, late]);
     } finally {

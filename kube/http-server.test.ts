@@ -1,6 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import { startHealthServer, startMetricsServer, type HttpServer } from "./http-server.ts";
-import { countVerdicts, createSharedMetrics } from "./metrics.ts";
+import { startHealthServer, type HttpServer } from "./http-server.ts";
 
 const host = "127.0.0.1";
 const open: HttpServer[] = [];
@@ -22,23 +21,6 @@ test("probes answer what the checks say", async () => {
   expect(await ask("/readyz?verbose")).toEqual([200, "ok\n"]);
   expect(await ask("/metrics")).toEqual([404, "not found\n"]);
   expect(await ask("/healthz", "POST")).toEqual([405, "only GET\n"]);
-});
-
-test("metrics under MetalLB's names; port 0 is off", async () => {
-  const metrics = createSharedMetrics();
-  const count = countVerdicts(metrics);
-  count("a", "done");
-  count("a", "retry");
-  expect(await startMetricsServer({ host, port: 0, registry: metrics.registry })).toBeUndefined();
-  const free = await startHealthServer({ host, port: 0, liveness: {}, readiness: {} });
-  await free.close();
-  const server = await startMetricsServer({ host, port: free.port, registry: metrics.registry });
-  if (server === undefined) throw new Error("no server");
-  open.push(server);
-  const text = await (await fetch(`http://${host}:${server.port}/metrics`)).text();
-  for (const line of ["updates_total 2", "update_errors_total 1", "config_loaded_bool 0", "config_stale_bool 0"]) expect(text).toContain(`metallb_k8s_client_${line}\n`);
-  expect(text).toMatch(/^process_resident_memory_bytes \d{7,}$/m);
-  expect(text).toMatch(/^process_cpu_seconds_total [\d.]+$/m);
 });
 
 test("a taken port is a clear sentence", async () => {

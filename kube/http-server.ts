@@ -1,8 +1,7 @@
 /**
- * Plain HTTP for probes and metrics. (Metrics over HTTPS with token review come with the chart.)
+ * What serves probes over plain HTTP, and what every small server of ours shares. `/metrics` is in `metrics-server.ts`.
  */
-import { createServer, type RequestListener, type Server } from "node:http";
-import type { Registry } from "prom-client";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 
 /** A question to the process: undefined when all is well, else what is wrong, in a few words. Must not throw or block. */
 export type HealthCheck = () => string | undefined;
@@ -31,31 +30,19 @@ export async function startHealthServer(options: {
     ["/healthz", (): Answer => checked(options.liveness)],
     ["/readyz", (): Answer => checked(options.readiness)],
   ]);
-  return listen({ purpose: "health probes", host: options.host, port: options.port, listener: listenerOf(routes) });
+  return listen({ purpose: "health probes", host: options.host, port: options.port, server: createServer(serverLimits, listenerOf(routes)) });
 }
 
-/**
- * Serves /metrics. Port 0 means no metrics: resolves with undefined. Rejects with an Error whose message is a sentence
- * when the port is taken or not allowed.
- */
-export async function startMetricsServer(options: {
-  readonly host: string;
-  readonly port: number;
-  readonly registry: Registry;
-}): Promise<HttpServer | undefined> {
-  if (options.port === 0) return undefined;
-  const { host, port, registry } = options;
-  const routes = new Map([["/metrics", async (): Promise<Answer> => ({ code: 200, type: registry.contentType, body: await registry.metrics() })]]);
-  return listen({ purpose: "metrics", host, port, listener: listenerOf(routes) });
-}
-
-interface Answer {
+/** What a route says. */
+export interface Answer {
   readonly code: number;
   readonly type: string;
   readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
-function text(code: number, body: string): Answer {
+/** An answer in plain text. */
+export function text(code: number, body: string): Answer {
   return { code, type: "text/plain; charset=utf-8", body };
 }
 
@@ -68,7 +55,8 @@ function checked(checks: Readonly<Record<string, HealthCheck>>): Answer {
   return problems.length === 0 ? text(200, "ok\n") : text(503, `${problems.join("\n")}\n`);
 }
 
-function listenerOf(routes: ReadonlyMap<string, () => Answer | Promise<Answer>>): RequestListener {
+/** Answers GET and HEAD on these paths, and 404 or 405 to everything else. */
+export function listenerOf(routes: ReadonlyMap<string, (request: IncomingMessage) => Answer | Promise<Answer>>): RequestListener {
   return (request, response) => {
     const path = (request.url ?? "").split("?", 1)[0] ?? "";
     const route = routes.get(path);
@@ -77,20 +65,26 @@ function listenerOf(routes: ReadonlyMap<string, () => Answer | Promise<Answer>>)
     const answer = async (): Promise<Answer> => {
       if (route === undefined) return text(404, "not found\n");
       if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET\n");
-      return route();
+      return route(request);
     };
     answer()
       .catch((error: unknown) => text(500, `${error instanceof Error ? error.message : String(error)}\n`))
-      .then(({ code, type, body }) => {
-        response.writeHead(code, { "content-type": type, "content-length": Buffer.byteLength(body), "x-content-type-options": "nosniff" });
+      .then(({ code, type, body, headers }) => {
+        response.writeHead(code, { ...headers, "content-type": type, "content-length": Buffer.byteLength(body), "x-content-type-options": "nosniff" });
         response.end(request.method === "HEAD" ? undefined : body);
       });
   };
 }
 
-async function listen(options: { purpose: string; host: string; port: number; listener: RequestListener }): Promise<HttpServer> {
-  const { purpose, host, port, listener } = options;
-  const server = createServer({ requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs }, listener);
+/** Limits of every server of ours. */
+export const serverLimits = { requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs } as const;
+
+/**
+ * Binds a server that was made with `serverLimits`. Port 0 picks a free one.
+ * Rejects with an Error whose message is a sentence when the port is taken or not allowed.
+ */
+export async function listen(options: { readonly purpose: string; readonly host: string; readonly port: number; readonly server: Server }): Promise<HttpServer> {
+  const { purpose, host, port, server } = options;
   server.maxConnections = maxConnections;
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {

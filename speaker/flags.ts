@@ -34,10 +34,11 @@ export const speakerFlags = defineFlags({
   profile: { kind: "enum", choices: ["fast", "default", "calm"], default: "default", env: "HERALD_PROFILE", help: "How fast another speaker is taken for lost, against how seldom in error" },
   "template-version": { ...string, env: "HERALD_TEMPLATE_VERSION", help: "Version of the workload's template (label controller-revision-hash of the Pod): a rolling update hands addresses to nodes that have the new one" },
   "pprof-bind-address": { ...string, notInEffect: true, help: "Address of the profiler" },
-  "tls-min-version": { ...string, default: "VersionTLS13", notInEffect: true, help: "Lowest TLS version of /metrics" },
-  "tls-cipher-suites": { ...string, notInEffect: true, help: "Cipher suites of /metrics" },
-  "tls-curve-preferences": { ...string, notInEffect: true, help: "Curves of /metrics, by number" },
-  "metrics-cert-dir": { ...string, notInEffect: true, help: "Folder of the certificate of /metrics" },
+  "tls-min-version": { ...string, default: "VersionTLS13", help: "Lowest TLS version of /metrics: VersionTLS12 or VersionTLS13" },
+  "tls-cipher-suites": { ...string, help: "Cipher suites of TLS 1.2 of /metrics, by IANA's names, separated by commas; TLS 1.3 has its own" },
+  "tls-curve-preferences": { ...string, help: "Curves of /metrics, most wanted first, by number or name, separated by commas" },
+  "metrics-cert-dir": { ...string, help: "Folder of the certificate of /metrics (tls.crt and tls.key, read again when they change); without it one is made at the start" },
+  "metrics-plain": { kind: "bool", default: false, help: "Serve /metrics over plain HTTP to everybody, instead of HTTPS with a token that may get it" },
 });
 
 /** The values by flag name. */

@@ -5,20 +5,25 @@ import "../sys/young-generation.ts";
 import { parseExcludeInterfaces } from "../config/exclude-interfaces.ts";
 import { heraldVersion } from "../config/version.ts";
 import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
-import { startHealthServer, startMetricsServer } from "../kube/http-server.ts";
+import { startHealthServer } from "../kube/http-server.ts";
+import { startMetricsServer } from "../kube/metrics-server.ts";
 import { createSharedMetrics } from "../kube/metrics.ts";
 import { ownNamespace } from "../kube/own-namespace.ts";
+import { parseTlsSettings } from "../kube/tls-settings.ts";
+import type { TlsSettings } from "../kube/tls-settings.ts";
 import { systemClock } from "../sys/clock.ts";
 import { readTextFileIfPresent } from "../sys/files.ts";
 import { createLogger } from "../sys/log.ts";
 import type { Logger } from "../sys/log.ts";
 import { commandLineArguments, environment, exit, onFatal, printError, printOut, stopSignal } from "../sys/process.ts";
+import { openMulticastGroups } from "../sys/multicast-groups.ts";
 import { systemRandom } from "../sys/random.ts";
 import { parseSpeakerFlags } from "./flags.ts";
 import type { SpeakerFlagValues } from "./flags.ts";
 import { chooseMembership } from "./membership-settings.ts";
 import type { MembershipChoice } from "./membership-settings.ts";
 import { startPacketThread } from "./packet-thread-handle.ts";
+import { SolicitedGroups } from "./solicited-groups.ts";
 import { Speaker } from "./speaker.ts";
 
 /** Requests in flight at once: what a speaker writes (statuses, events) is not urgent, and each connection costs memory. */
@@ -51,10 +56,12 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
   const node = flags["node-name"];
   const namespace = ownNamespace(flags.namespace);
   log.info("starting", { version: heraldVersion, node, namespace });
+  const tls = readTlsSettings(flags, log);
   const membership = readMembership(flags, log);
   const metrics = createSharedMetrics();
   const excludeInterfaces = readExcludeInterfaces(flags.excludel2, log);
   const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-speaker/${heraldVersion}`, clock: systemClock, maxInFlight: MAX_REQUESTS });
+  const groups = new SolicitedGroups({ clock: systemClock, log, groups: openMulticastGroups() });
   const speaker = new Speaker({
     node,
     namespace,
@@ -73,7 +80,10 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
         membership: membership.kind === "on" ? membership.settings : undefined,
         excludeInterfaces,
         entry: packetThreadEntry(),
-        onFact,
+        onFact(fact) {
+          groups.take(fact);
+          onFact(fact);
+        },
         onExit: (error) => {
           log.error("packetThreadEnded", { reason: error ?? "nobody asked it to" });
           exit(1);
@@ -86,7 +96,8 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
     liveness: { packetThread: () => speaker.liveness() },
     readiness: { table: () => speaker.readiness() },
   });
-  const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry });
+  const guard = { client, clock: systemClock, log, tls, certificateFolder: flags["metrics-cert-dir"], names: [flags["pod-name"], node] };
+  const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry, guard: flags["metrics-plain"] ? undefined : guard });
   const started = speaker.start();
   const signal = await stopSignal();
   log.info("stopping", { signal });
@@ -100,6 +111,14 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
   client.close();
   log.info("stopped");
   exit(0);
+}
+
+function readTlsSettings(flags: SpeakerFlagValues, log: Logger): TlsSettings {
+  const parsed = parseTlsSettings({ minVersion: flags["tls-min-version"], cipherSuites: flags["tls-cipher-suites"], curvePreferences: flags["tls-curve-preferences"] });
+  if (parsed.kind === "settings") return parsed.settings;
+  log.error("flagRefused", { reason: parsed.message });
+  printError(`speaker: ${parsed.message}\n`);
+  return exit(1);
 }
 
 /** How to take part in the membership protocol. What the key is, nobody is told. */

@@ -1,6 +1,6 @@
 import { eventually } from "../../test/lab/eventually.ts";
 import type { Lab } from "../../test/lab/lab.ts";
-import { METRICS_PORT } from "../../test/lab/metrics.ts";
+import { metricsOf } from "../../test/lab/metrics.ts";
 
 /** An address and the node that says that it announces it. */
 export interface Held {
@@ -11,8 +11,8 @@ export interface Held {
 /** Who announces what, as the speakers' metrics have it; a node that does not answer announces nothing. */
 export async function announcedNow(lab: Lab): Promise<Held[]> {
   const all = await Promise.all(lab.nodes.map(async (node) => {
-    const { stdout } = await lab.exec(node, ["curl", "-s", "--max-time", "5", `http://127.0.0.1:${METRICS_PORT.speaker}/metrics`]);
-    return [...stdout.matchAll(/^metallb_speaker_announced\{.*\bip="([^"]+)".*\} 1$/gm)].map(([, address = ""]) => ({ address, node }));
+    const text = await metricsOf(lab, { node, program: "speaker" }).catch(() => "");
+    return [...text.matchAll(/^metallb_speaker_announced\{.*\bip="([^"]+)".*\} 1$/gm)].map(([, address = ""]) => ({ address, node }));
   }));
   return all.flat();
 }
