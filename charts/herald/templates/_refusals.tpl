@@ -7,7 +7,7 @@ MetalLB's chart knows and Herald's does not is let through by it, and comes here
 {{- include "herald.refuseFrr" . -}}
 {{- range $component := list "controller" "speaker" -}}
 {{- $values := index $.Values $component -}}
-{{- if hasKey $values "image" -}}
+{{- if $values.image -}}
 {{- fail (printf "\n\nvalues: %s.image is gone: one image holds both of Herald's programs. Set image.repository, image.tag and image.pullPolicy, and leave MetalLB's image out." $component) -}}
 {{- end -}}
 {{- if $values.command -}}
@@ -39,7 +39,7 @@ MetalLB's chart knows and Herald's does not is let through by it, and comes here
   "existingConfigMap" "configuration is custom resources now: write an IPAddressPool and an L2Advertisement"
   "psp" "Kubernetes has no PodSecurityPolicy any more: label the namespace pod-security.kubernetes.io/enforce=privileged"
 -}}
-{{- if hasKey $.Values $name -}}
+{{- if index $.Values $name -}}
 {{- fail (printf "\n\nvalues: %s is gone: %s." $name $sentence) -}}
 {{- end -}}
 {{- end -}}
@@ -49,7 +49,7 @@ MetalLB's chart knows and Herald's does not is let through by it, and comes here
   "controllerMetricsTLSSecret" "it is tls.controllerMetricsTLSSecret now"
   "speakerMetricsTLSSecret" "it is tls.speakerMetricsTLSSecret now"
 -}}
-{{- if hasKey $.Values.prometheus $name -}}
+{{- if index $.Values.prometheus $name -}}
 {{- fail (printf "\n\nvalues: prometheus.%s is gone: %s." $name $sentence) -}}
 {{- end -}}
 {{- end -}}

@@ -1,0 +1,183 @@
+/** The chart on a real API server: every object is accepted, rights are no wider than said, and helm's verbs do what users expect. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CHART, helm, type HelmResult, renderChart } from "../../scripts/chart-render.ts";
+import { startApiServer, type ApiServer, type KubectlResult } from "../apiserver/api-server.ts";
+import { findApiServerBinaries } from "../apiserver/binaries.ts";
+import { eventually } from "../lab/eventually.ts";
+import { findProgram } from "../lab/programs.ts";
+import { MATRIX } from "./matrix.ts";
+import { renderedObjects, type Rule } from "./objects.ts";
+
+const found = findApiServerBinaries();
+const missing = found.kind === "missing" ? found.reason : findProgram("helm") === undefined ? "no helm: run 'scripts/setup full'" : undefined;
+
+const NAMESPACE = "metallb-system";
+
+/** The monitors' kinds are other people's: here it matters that they are there, not what they check. */
+function monitoringDefinition(kind: string, plural: string): unknown {
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.monitoring.coreos.com` },
+    spec: {
+      group: "monitoring.coreos.com",
+      scope: "Namespaced",
+      names: { kind, plural },
+      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object", properties: { spec: { type: "object", "x-kubernetes-preserve-unknown-fields": true } } } } }],
+    },
+  };
+}
+
+/** A speaker as MetalLB's plain manifests have it. */
+const METALLB = {
+  apiVersion: "apps/v1",
+  kind: "DaemonSet",
+  metadata: { name: "speaker", namespace: NAMESPACE, labels: { app: "metallb", component: "speaker" } },
+  spec: {
+    selector: { matchLabels: { app: "metallb" } },
+    template: { metadata: { labels: { app: "metallb" } }, spec: { containers: [{ name: "speaker", image: "quay.io/metallb/speaker:v0.16.1" }] } },
+  },
+};
+
+describe.skipIf(missing !== undefined)(`the chart on an API server${missing === undefined ? "" : ` (${missing})`}`, () => {
+  let server: ApiServer;
+
+  beforeAll(async () => {
+    server = await startApiServer();
+    for (const name of [NAMESPACE, "network"]) await run(["create", "namespace", name]);
+    for (const [kind, plural] of [["PodMonitor", "podmonitors"], ["ServiceMonitor", "servicemonitors"], ["PrometheusRule", "prometheusrules"]] as const) {
+      await apply(monitoringDefinition(kind, plural));
+    }
+    await run(["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+  });
+  afterAll(() => server?.stop());
+
+  /** Runs kubectl, which must succeed. */
+  async function run(args: readonly string[], input?: string): Promise<KubectlResult> {
+    const result = await server.kubectl(args, input === undefined ? {} : { input });
+    assert.equal(result.code, 0, `kubectl ${args.join(" ")}: ${result.stderr}`);
+    return result;
+  }
+
+  async function apply(object: unknown): Promise<void> {
+    await run(["apply", "-f", "-"], JSON.stringify(object));
+  }
+
+  function helmHere(...args: string[]): HelmResult {
+    return helm(args, { env: { KUBECONFIG: server.kubeconfig } });
+  }
+
+  /** helm must succeed. */
+  function mustHelm(...args: string[]): HelmResult {
+    const result = helmHere(...args);
+    assert.equal(result.code, 0, `helm ${args.join(" ")}: ${result.stderr}`);
+    return result;
+  }
+
+  it.each(MATRIX)("is accepted object by object: $name", async ({ values, ...where }) => {
+    const rendering = renderChart({ values, ...where });
+    assert.ok(rendering.kind === "rendered");
+    const { stdout } = await run(["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"], rendering.text);
+    expect(stdout.trim().split("\n")).toHaveLength(renderedObjects({ values, ...where }).length);
+  });
+
+  it("installs, upgrades, and leaves users' resources when it is uninstalled; the next installation takes them up", async () => {
+    const where = ["-n", NAMESPACE];
+    expect(mustHelm("install", "herald", CHART, ...where).stdout).toContain("Next, say which addresses it may give away");
+    await run(["wait", "--for=condition=Established", "--timeout=30s", "crd/ipaddresspools.metallb.io"]);
+    await apply({ apiVersion: "metallb.io/v1beta1", kind: "IPAddressPool", metadata: { name: "p", namespace: NAMESPACE }, spec: { addresses: ["192.0.2.0/24"] } });
+
+    mustHelm("upgrade", "herald", CHART, ...where, "--set", "controller.replicas=3");
+    expect((await run(["get", "deployment", "herald-controller", ...where, "-o", "jsonpath={.spec.replicas}"])).stdout).toBe("3");
+    const second = helmHere("install", "second", CHART, "-n", "network");
+    expect(second.stderr).toMatch(/(DaemonSet|Deployment) metallb-system\/herald-\w+ is there already: two load balancers/);
+
+    mustHelm("uninstall", "herald", ...where);
+    expect((await run(["get", "ipaddresspools", ...where, "-o", "name"])).stdout).toContain("/p");
+    expect((await run(["get", "daemonsets,deployments,configmaps,serviceaccounts,roles,rolebindings", ...where, "-o", "name"])).stdout).not.toContain("herald");
+
+    mustHelm("install", "herald", CHART, ...where);
+    mustHelm("uninstall", "herald", ...where);
+    expect(helmHere("install", "other", CHART, "-n", "network").stderr).toContain("invalid ownership metadata");
+    mustHelm("install", "other", CHART, "-n", "network", "--take-ownership");
+    mustHelm("uninstall", "other", "-n", "network");
+  });
+
+  it("is not installed beside MetalLB", async () => {
+    await apply(METALLB);
+    const { code, stderr } = helmHere("install", "herald", CHART, "-n", NAMESPACE);
+    expect(code).not.toBe(0);
+    expect(stderr.replaceAll(/\s+/g, " ")).toContain("DaemonSet metallb-system/speaker is there already: two load balancers that give addresses to the same Services would take them from one another. Uninstall it first");
+    await run(["delete", "daemonset", "speaker", "-n", NAMESPACE]);
+  });
+
+  describe("rights", () => {
+    const controller = "herald-controller";
+    const speaker = "herald-speaker";
+
+    beforeAll(async () => {
+      const rendering = renderChart();
+      assert.ok(rendering.kind === "rendered");
+      await run(["apply", "--server-side", "--force-conflicts", "-f", "-"], rendering.text);
+      // The API server judges by a cache of its own, which knows a moment later.
+      await eventually(async () => {
+        for (const account of [controller, speaker]) assert.ok(await can(account, "list", "services"), account);
+      }, { timeoutMs: 20_000, what: "the roles are in force" });
+    });
+
+    async function can(account: string, ...what: string[]): Promise<boolean> {
+      const { stdout } = await server.kubectl(["auth", "can-i", ...what, `--as=system:serviceaccount:${NAMESPACE}:${account}`]);
+      return stdout.trim() === "yes";
+    }
+
+    it.each([
+      [controller, true, ["patch", "services", "--subresource=status", "-n", "default"]],
+      [controller, true, ["get", "secret/metallb-memberlist", "-n", NAMESPACE]],
+      [controller, true, ["patch", "lease.coordination.k8s.io/herald-controller", "-n", NAMESPACE]],
+      [controller, false, ["patch", "services", "-n", "default"]],
+      [controller, false, ["get", "secret/other", "-n", NAMESPACE]],
+      [controller, false, ["list", "secrets", "-n", NAMESPACE]],
+      [controller, false, ["get", "secret/metallb-memberlist", "-n", "default"]],
+      [controller, false, ["patch", "lease.coordination.k8s.io/other", "-n", NAMESPACE]],
+      [controller, false, ["patch", "ipaddresspools.metallb.io", "-n", NAMESPACE]],
+      [controller, false, ["list", "pods", "-n", NAMESPACE]],
+      [speaker, true, ["watch", "nodes"]],
+      [speaker, true, ["delete", "servicel2statuses.metallb.io", "-n", NAMESPACE]],
+      [speaker, false, ["get", "secret/metallb-memberlist", "-n", NAMESPACE]],
+      [speaker, false, ["create", "secrets", "-n", NAMESPACE]],
+      [speaker, false, ["patch", "services", "--subresource=status", "-n", "default"]],
+      [speaker, false, ["list", "pods", "-n", "default"]],
+      [speaker, false, ["delete", "ipaddresspools.metallb.io", "-n", NAMESPACE]],
+      [speaker, false, ["patch", "nodes"]],
+    ] as const)("%s: %s for %j", async (account, expected, what) => {
+      expect(await can(account, ...what)).toBe(expected);
+    });
+  });
+});
+
+describe.skipIf(missing !== undefined)(`rights of all cases${missing === undefined ? "" : ` (${missing})`}`, () => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/chart.md"), "utf8");
+  const rows = page.split("\n").filter((line) => /^\| (controller|speaker|controller, speaker) \| (cluster|own) \|/.test(line)).map((line) => line.split("|").map((cell) => cell.trim()));
+  const rules = MATRIX.flatMap(({ values, ...where }) => renderedObjects({ values, ...where }))
+    .filter(({ kind, metadata }) => (kind === "Role" || kind === "ClusterRole") && !/prometheus|metrics-reader/.test(metadata.name))
+    .flatMap(({ kind, metadata, rules: list = [] }) => list.map((rule) => ({ rule, who: metadata.name.endsWith("speaker") ? "speaker" : "controller", where: kind === "Role" ? "own" : "cluster" })));
+
+  it("have no wildcard, and each verb is in the table of docs/chart.md", () => {
+    expect(rules.length).toBeGreaterThan(20);
+    for (const { rule, who, where } of rules) {
+      const words = [...(rule.apiGroups ?? []), ...(rule.resources ?? []), ...rule.verbs];
+      expect(words).not.toContain("*");
+      for (const resource of rule.resources ?? []) {
+        const cells = rows.filter(([, whom = "", place]) => whom.includes(who) && place === where).map(([, , , what = ""]) => what).filter((what) => what.includes(resource));
+        expect(rule.verbs.filter((verb) => !cells.some((cell) => cell.includes(verb))), `${who}: ${describeRule(rule)} is not in docs/chart.md`).toEqual([]);
+      }
+    }
+  });
+});
+
+function describeRule({ resources = [], verbs }: Rule): string {
+  return `${verbs.join(", ")} of ${resources.join(", ")}`;
+}
