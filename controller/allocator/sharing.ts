@@ -153,8 +153,9 @@ export class SharedIndex {
   /** An address whose sharers have the same key, to tell why it can't be joined: of the same backend, if there is one. */
   neighbour(terms: SharingTerms): SharedAddress | undefined {
     const backends = this.#byKey.get(terms.key);
-    const list = backends?.get(terms.backend) ?? backends?.values().next().value;
-    return list?.addresses[0];
+    const same = backends?.get(terms.backend)?.addresses[0];
+    if (same !== undefined || backends === undefined) return same;
+    return [...backends.values()].flatMap(({ addresses: [first] }) => first ?? []).sort(comparePlaces)[0];
   }
 
   #listOf({ key, backend }: SharingTerms): Sharers {
