@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup build demo lab test bench clean
+.PHONY: help setup build image package manifests release demo lab test bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -14,6 +14,23 @@ setup: ## what is missing: npm packages, Debian packages (as root), Kubernetes b
 
 build: setup
 	@$(BIN)/node scripts/build.ts
+
+# What is needed to install Herald in a cluster: no lab, no root.
+image: ## Herald's image in dist/image, from scratch; ARCH=arm64 for the other architecture
+	@scripts/setup npm
+	@$(BIN)/node scripts/image.ts $(if $(ARCH),--arch $(ARCH))
+
+package: ## the Helm chart as dist/herald-VERSION.tgz
+	@scripts/setup npm
+	@$(BIN)/node scripts/package.ts
+
+manifests: ## the chart with its defaults as plain YAML, dist/manifests/herald.yaml
+	@scripts/setup npm helm
+	@$(BIN)/node scripts/manifests.ts
+
+release: ## all of it for both architectures in dist/release, with checksums; DRAFT=1 from a changed tree
+	@scripts/setup npm helm
+	@$(BIN)/node scripts/release.ts $(if $(DRAFT),--draft)
 
 demo: build ## the walkthrough on a real API server, narrated
 	@$(BIN)/node test/lab/walkthrough/demo.ts

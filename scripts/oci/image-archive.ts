@@ -4,7 +4,7 @@
  * Same input, same bytes.
  */
 import { createHash } from "node:crypto";
-import { gzipSync } from "node:zlib";
+import { gzipTar } from "./gzip.ts";
 import { type TarEntry, tarArchive } from "./tar.ts";
 
 /** Architectures by the name that images have for them (Go's). */
@@ -96,9 +96,7 @@ function packLayer(layer: Layer, image: Image): { blob: Blob; diffId: string; un
   const tar = Buffer.concat(tarArchive(layer.entries, image.createdSeconds));
   const diffId = `sha256:${sha256(tar)}`;
   if (!image.compressed) return { blob: { digest: sha256(tar), content: tar }, diffId, unpackedBytes: tar.length };
-  // zlib writes no file name and the time 0; only the byte that tells the operating system could differ (RFC 1952 §2.3.1: 255 is unknown).
-  const content = gzipSync(tar, { level: 6 });
-  content[9] = 255;
+  const content = gzipTar([tar]);
   return { blob: { digest: sha256(content), content }, diffId, unpackedBytes: tar.length };
 }
 

@@ -72,7 +72,8 @@ export function searchedFolders(name: ProgramName): string[] {
 }
 
 /** Which part of scripts/setup brings a program. */
-function setupPart(name: ProgramName): "kubernetes" | "debian" | "full" {
+function setupPart(name: ProgramName): "kubernetes" | "debian" | "helm" | "full" {
+  if (name === "helm") return "helm";
   if (isOneOf(KUBERNETES_PROGRAMS, name)) return "kubernetes";
   return isOneOf(SYSTEM_PROGRAMS, name) ? "debian" : "full";
 }
