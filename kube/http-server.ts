@@ -2,6 +2,7 @@
  * What serves probes over plain HTTP, and what every small server of ours shares. `/metrics` is in `metrics-server.ts`.
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import type { Server as SocketServer } from "node:net";
 
 /** A question to the process: undefined when all is well, else what is wrong, in a few words. Must not throw or block. */
 export type HealthCheck = () => string | undefined;
@@ -30,7 +31,7 @@ export async function startHealthServer(options: {
     ["/healthz", (): Answer => checked(options.liveness)],
     ["/readyz", (): Answer => checked(options.readiness)],
   ]);
-  return listen({ purpose: "health probes", host: options.host, port: options.port, server: createServer(serverLimits, listenerOf(routes)) });
+  return listen({ purpose: "health probes", host: options.host, port: options.port, http: createServer(serverLimits, listenerOf(routes)) });
 }
 
 /** What a route says. */
@@ -80,11 +81,11 @@ export function listenerOf(routes: ReadonlyMap<string, (request: IncomingMessage
 export const serverLimits = { requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs } as const;
 
 /**
- * Binds a server that was made with `serverLimits`. Port 0 picks a free one.
+ * Binds a server that was made with `serverLimits`, or `server` in front of the one that speaks HTTP. Port 0 picks a free one.
  * Rejects with an Error whose message is a sentence when the port is taken or not allowed.
  */
-export async function listen(options: { readonly purpose: string; readonly host: string; readonly port: number; readonly server: Server }): Promise<HttpServer> {
-  const { purpose, host, port, server } = options;
+export async function listen(options: { readonly purpose: string; readonly host: string; readonly port: number; readonly http: Server; readonly server?: SocketServer }): Promise<HttpServer> {
+  const { purpose, host, port, http, server = http } = options;
   server.maxConnections = maxConnections;
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
@@ -92,7 +93,7 @@ export async function listen(options: { readonly purpose: string; readonly host:
     });
     server.listen({ host, port }, resolve);
   });
-  return { port: portOf(server), close: () => close(server) };
+  return { port: portOf(server), close: () => close(server, http) };
 }
 
 function listenProblem(error: NodeJS.ErrnoException): string {
@@ -108,14 +109,14 @@ function listenProblem(error: NodeJS.ErrnoException): string {
   }
 }
 
-function portOf(server: Server): number {
+function portOf(server: SocketServer): number {
   const address = server.address();
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-function close(server: Server): Promise<void> {
+function close(server: SocketServer, http: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
-    server.closeAllConnections();
+    http.closeAllConnections();
   });
 }

@@ -74,11 +74,6 @@ function get(server: HttpServer, options: { path?: string; token?: string; ca?: 
   });
 }
 
-/** As `get`, once there is a certificate. */
-function getSoon(...args: Parameters<typeof get>): Promise<Reply> {
-  return expect.poll(() => get(...args).catch(() => undefined), { timeout: 10_000 }).toBeDefined().then(() => get(...args));
-}
-
 test("plain HTTP on request: metrics under MetalLB's names; port 0 is off", async () => {
   const metrics = createSharedMetrics();
   const count = countVerdicts(metrics);
@@ -97,7 +92,7 @@ test("plain HTTP on request: metrics under MetalLB's names; port 0 is off", asyn
 
 test("HTTPS answers whom the API server allows, and tells the others what is missing", async () => {
   const server = await start(guard());
-  const allowed = await getSoon(server, { token: "prometheus" });
+  const allowed = await get(server, { token: "prometheus" });
   assert.deepEqual([allowed.code, allowed.protocol], [200, "TLSv1.3"]);
   assert.match(allowed.body, /^metallb_k8s_client_updates_total 0$/m);
   const nobody = await get(server);
@@ -113,12 +108,42 @@ test("HTTPS answers whom the API server allows, and tells the others what is mis
   assert.equal((await get(server, { token: "prometheus" })).code, 200, "remembered");
 });
 
+test("the first to come wait for the certificate, all of them; nobody makes one before", async () => {
+  const server = await start(guard());
+  assert.equal(clock.timers, 0, "nothing was looked for");
+  const replies = await Promise.all(Array.from({ length: 5 }, () => get(server)));
+  assert.deepEqual(replies.map(({ code }) => code), [401, 401, 401, 401, 401]);
+});
+
+test("a folder without a certificate fails the handshake, and those who come after it was put there are served", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "herald-metrics-"));
+  try {
+    const server = await start(guard({ certificateFolder: folder }));
+    await assert.rejects(get(server));
+    const pair = await issueServerCertificate({ names: ["localhost"], wallMs: clock.wallMs(), days: 1 });
+    writeFileSync(join(folder, "tls.crt"), pair.certificatePem);
+    writeFileSync(join(folder, "tls.key"), pair.privateKeyPem);
+    await clock.advance(10_000);
+    assert.equal((await get(server, { ca: pair.certificatePem })).code, 401);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("closing lets go of those who wait", async () => {
+  const server = await start(guard());
+  const waiting = get(server).then(() => "answered", () => "let go");
+  await server.close();
+  open.splice(open.indexOf(server), 1);
+  assert.equal(await waiting, "let go");
+});
+
 test("a client of TLS 1.2 is refused unless it is asked for, and then gets a suite that was chosen", async () => {
   const strict = await start(guard());
-  await getSoon(strict);
+  await get(strict);
   await assert.rejects(get(strict, { maxVersion: "TLSv1.2" }), /protocol version|EPROTO/);
   const chosen = await start(guard({ minVersion: "VersionTLS12", cipherSuites: "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384" }));
-  const reply = await getSoon(chosen, { maxVersion: "TLSv1.2" });
+  const reply = await get(chosen, { maxVersion: "TLSv1.2" });
   assert.deepEqual([reply.protocol, reply.cipher], ["TLSv1.2", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"]);
   await assert.rejects(get(chosen, { maxVersion: "TLSv1.2", ciphers: "ECDHE-RSA-AES128-GCM-SHA256" }));
   assert.equal((await get(chosen)).protocol, "TLSv1.3");
@@ -126,7 +151,7 @@ test("a client of TLS 1.2 is refused unless it is asked for, and then gets a sui
 
 test("curves are those asked for", async () => {
   const server = await start(guard({ curvePreferences: "24" }));
-  assert.equal((await getSoon(server)).code, 401);
+  assert.equal((await get(server)).code, 401);
   await assert.rejects(get(server, { ecdhCurve: "X25519" }));
   assert.equal((await get(server, { ecdhCurve: "secp384r1" })).code, 401);
 });

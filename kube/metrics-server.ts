@@ -3,6 +3,7 @@
  */
 import { createServer as createPlainServer, type IncomingMessage } from "node:http";
 import { createServer, type Server } from "node:https";
+import { createServer as createSocketServer, type Socket } from "node:net";
 import type { Registry } from "prom-client";
 import type { Clock } from "../sys/clock.ts";
 import type { Logger } from "../sys/log.ts";
@@ -35,28 +36,42 @@ export interface MetricsGuard {
 }
 
 const PATH = "/metrics";
+/** A client that is slower to agree on a key is let go (milliseconds). */
+const HANDSHAKE_MS = 10_000;
 
 /**
- * Serves /metrics; undefined when that is off. With HTTPS there may be no certificate yet: until there is, connections fail.
+ * Serves /metrics; undefined when that is off. With HTTPS, connections fail while there is no certificate in the folder.
  * Rejects with an Error whose message is a sentence when the port is taken or not allowed.
  */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<HttpServer | undefined> {
   const { host, port, registry, guard } = options;
   if (port === 0) return undefined;
   const metrics = async (): Promise<Answer> => ({ code: 200, type: registry.contentType, body: await registry.metrics() });
-  if (guard === undefined) return listen({ purpose: "metrics", host, port, server: createPlainServer(serverLimits, listenerOf(new Map([[PATH, metrics]]))) });
+  if (guard === undefined) return listen({ purpose: "metrics", host, port, http: createPlainServer(serverLimits, listenerOf(new Map([[PATH, metrics]]))) });
   const access = new AccessReview({ client: guard.client, clock: guard.clock, path: PATH });
   const guarded = async (request: IncomingMessage): Promise<Answer> => refusal(await access.judge(request.headers.authorization)) ?? metrics();
   const { minVersion, ciphers, ecdhCurve } = guard.tls;
   const settings = { minVersion, ciphers, ecdhCurve, honorCipherOrder: true };
-  const server = createServer({ ...serverLimits, ...settings, ALPNProtocols: ["http/1.1"] }, listenerOf(new Map([[PATH, guarded]])));
+  const server = createServer({ ...serverLimits, ...settings, ALPNProtocols: ["http/1.1"], handshakeTimeout: HANDSHAKE_MS }, listenerOf(new Map([[PATH, guarded]])));
   const certificate = certificateOf(guard, server, settings);
-  const listening = await listen({ purpose: "metrics", host, port, server });
-  void certificate.start();
+  const waiting = new Set<Socket>();
+  let firstLook = guard.certificateFolder === "" ? undefined : certificate.start();
+  // Making a certificate takes the processor for a tenth of a second, which the start of a program has better use for:
+  // it is made when somebody first comes, who waits for it. Sockets are not read until HTTPS takes them.
+  const front = createSocketServer({ pauseOnConnect: true }, (socket) => {
+    waiting.add(socket);
+    socket.once("error", () => socket.destroy()).once("close", () => waiting.delete(socket));
+    firstLook ??= certificate.start();
+    void firstLook.then(() => {
+      if (!socket.destroyed) server.emit("connection", socket);
+    });
+  });
+  const listening = await listen({ purpose: "metrics", host, port, http: server, server: front });
   return {
     port: listening.port,
     close: () => {
       certificate.stop();
+      for (const socket of waiting) socket.destroy();
       return listening.close();
     },
   };
