@@ -248,8 +248,8 @@ export class Cluster implements World {
           });
         },
         event: (event) => this.#event(event),
-        start: (bootUnixMs) =>
-          machine({ node: nodeName(id), endpoint: { address, port: MEMBERSHIP_PORT }, bootUnixMs, keys, timing, profile, failback, template: "1" }, random, (now) => clock.wallMs(now)),
+        start: (bootUnixMs, template) =>
+          machine({ node: nodeName(id), endpoint: { address, port: MEMBERSHIP_PORT }, bootUnixMs, keys, timing, profile, failback, template }, random, (now) => clock.wallMs(now)),
         tap: (bytes, isStream) => {
           for (const checker of this.#options.checkers) checker.sent?.(node, bytes, isStream, this);
         },

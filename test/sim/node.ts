@@ -34,8 +34,8 @@ export interface NodePorts {
   /** Calls `wake` at that time, if no earlier call is due already. */
   wakeAt(at: Instant): void;
   event(event: SimEvent): void;
-  /** A new process: the machine as it starts, with its boot id. */
-  start(bootUnixMs: number): AgreementMachine;
+  /** A new process: the machine as it starts, with its boot id and the version of its workload's template. */
+  start(bootUnixMs: number, template: string): AgreementMachine;
   /** Sees each datagram and stream chunk on its way out. */
   tap(bytes: Uint8Array, isStream: boolean): void;
 }
@@ -54,6 +54,10 @@ export class SimNode {
   /** When something last came in from another host. */
   lastHeardAt: Instant = Number.NEGATIVE_INFINITY;
   bootUnixMs = 0;
+  /** Version of the workload's template that its next process gets. */
+  template = "1";
+  /** Its process can do its part: what `/readyz` says. */
+  isSettled = false;
   dropped = 0;
   /** What it sent, all its processes together: UDP payloads, and bytes of streams. */
   readonly sent = { datagrams: 0, datagramBytes: 0, streamBytes: 0 };
@@ -97,7 +101,7 @@ export class SimNode {
     this.#ports.network({ kind: "process", host: this.id, isRunning: true });
     // A process that starts within the same millisecond of the same clock would be taken for the one before.
     this.bootUnixMs = Math.max(this.clock.wallMs(this.clock.local(now)), 0);
-    this.#machine = this.#ports.start(this.bootUnixMs);
+    this.#machine = this.#ports.start(this.bootUnixMs, this.template);
     this.#plannedAt = now;
     this.#ports.event({ kind: "booted", at: now, node: this.id });
     this.#handle({ kind: "interfaces", interfaces: [this.#interfaceFact()] }, now);
@@ -175,6 +179,7 @@ export class SimNode {
 
   #end(state: "gone" | "off", now: Instant): void {
     this.#machine = undefined;
+    this.isSettled = false;
     this.#inbox = [];
     this.owned.clear();
     this.isSilent = false;
@@ -272,6 +277,9 @@ export class SimNode {
       case "stopped":
         this.#ports.event({ kind: "stopped", at: now, node });
         return this.kill(now);
+      case "settled":
+        this.isSettled = true;
+        return;
       case "blocked":
         return;
     }

@@ -101,18 +101,26 @@ const cleanStop: Scenario = {
 };
 
 const rollout: Scenario = {
-  name: "a rolling restart of all speakers moves an address less often than there are speakers",
+  name: "a rolling update of all speakers moves no address more than twice, and leaves none without an answer",
+  seeds: [1, 2, 3, 4, 5, 6, 7, 8],
   run(seed, machine) {
-    const stage = new Stage({ seed, nodes: 4, groups: 20, ...(machine && { machine }) });
+    const stage = new Stage({ seed, nodes: 3 + (seed % 4), groups: 20, ...(machine && { machine }) });
     const begin = stage.cluster.now;
-    for (const { id } of stage.cluster.nodes) {
-      faults.restart(stage.cluster, id, 1500, "stop");
-      stage.run(6000);
+    for (const node of stage.cluster.nodes) {
+      node.template = "2";
+      faults.restart(stage.cluster, node.id, 1500, "stop");
+      // The next speaker is stopped as soon as this one says that it is ready, as a rolling update does.
+      for (let waited = 0; waited < 1500 || !node.isSettled; waited += 5) {
+        assert.ok(waited < 6000, `${node.name} does not settle`);
+        stage.run(5);
+        for (const address of stage.addresses()) assert.ok(stage.owners(address).length > 0, `nobody answers for ${address} ${waited} ms after the stop of ${node.name}`);
+      }
     }
+    stage.run(5000);
     const moves = new Map<string, number>();
     for (const { address } of stage.movesSince(begin)) moves.set(address, (moves.get(address) ?? 0) + 1);
-    // Every speaker has the same template here, so a successor may be one that is still to be restarted.
-    assert.ok([...moves.values()].every((count) => count <= stage.cluster.nodes.length - 1), stage.movesSince(begin).map(describeMove).join("; "));
+    assert.ok(moves.size > 0, "something moves");
+    assert.ok([...moves.values()].every((count) => count <= 2), stage.movesSince(begin).map(describeMove).join("; "));
   },
 };
 
