@@ -16,6 +16,9 @@ const missing = found.kind === "missing" ? found.reason : findProgram("helm") ==
 
 const NAMESPACE = "metallb-system";
 
+/** Longest wait for a test of several installations, ms; each takes a second or two. */
+const INSTALLATIONS_MS = 120_000;
+
 /** The monitors' kinds are other people's: here it matters that they are there, not what they check. */
 function monitoringDefinition(kind: string, plural: string): unknown {
   return {
@@ -84,7 +87,7 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
     expect(stdout.trim().split("\n")).toHaveLength(renderedObjects({ values, ...where }).length);
   });
 
-  it("installs, upgrades, and leaves users' resources when it is uninstalled; the next installation takes them up", async () => {
+  it("installs, upgrades, and leaves users' resources when it is uninstalled; the next installation takes them up", { timeout: INSTALLATIONS_MS }, async () => {
     const where = ["-n", NAMESPACE];
     expect(mustHelm("install", "herald", CHART, ...where).stdout).toContain("Next, say which addresses it may give away");
     await run(["wait", "--for=condition=Established", "--timeout=30s", "crd/ipaddresspools.metallb.io"]);
@@ -104,6 +107,40 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
     expect(helmHere("install", "other", CHART, "-n", "network").stderr).toContain("invalid ownership metadata");
     mustHelm("install", "other", CHART, "-n", "network", "--take-ownership");
     mustHelm("uninstall", "other", "-n", "network");
+  });
+
+  describe("the membership protocol's key", () => {
+    const where = ["-n", NAMESPACE];
+    const secret = async (): Promise<string> => (await run(["get", "secret", "metallb-memberlist", ...where, "--ignore-not-found", "-o", "jsonpath={.data.secretkey}"])).stdout;
+    const decoded = (text: string): string => Buffer.from(text, "base64").toString();
+
+    it("comes with the installation, stays the same in an upgrade, and goes with it; the next one is another", { timeout: INSTALLATIONS_MS }, async () => {
+      mustHelm("install", "herald", CHART, ...where, "--set", "crds.enabled=false");
+      const first = await secret();
+      // As MetalLB makes it: sixteen bytes in base64 without padding.
+      expect(decoded(first)).toMatch(/^[A-Za-z0-9+/]{22}$/);
+      mustHelm("upgrade", "herald", CHART, ...where, "--set", "crds.enabled=false", "--set", "speaker.logLevel=debug");
+      expect(await secret()).toBe(first);
+      mustHelm("uninstall", "herald", ...where);
+      expect(await secret()).toBe("");
+      mustHelm("install", "herald", CHART, ...where, "--set", "crds.enabled=false");
+      expect(await secret()).toMatch(/./);
+      expect(await secret()).not.toBe(first);
+      mustHelm("uninstall", "herald", ...where);
+    });
+
+    it("is left to itself where somebody else has made it", { timeout: INSTALLATIONS_MS }, async () => {
+      await apply({ apiVersion: "v1", kind: "Secret", metadata: { name: "metallb-memberlist", namespace: NAMESPACE }, stringData: { secretkey: "made elsewhere" } });
+      mustHelm("install", "herald", CHART, ...where, "--set", "crds.enabled=false");
+      mustHelm("upgrade", "herald", CHART, ...where, "--set", "crds.enabled=false");
+      mustHelm("uninstall", "herald", ...where);
+      expect(decoded(await secret())).toBe("made elsewhere");
+      await run(["delete", "secret", "metallb-memberlist", ...where]);
+    });
+
+    it("is not rendered without a cluster, where each rendering would make another", () => {
+      expect(renderedObjects().filter(({ kind }) => kind === "Secret")).toEqual([]);
+    });
   });
 
   it("is not installed beside MetalLB", async () => {
