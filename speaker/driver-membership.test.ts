@@ -90,7 +90,7 @@ beforeEach(() => {
       counters,
       elector,
       agreement: door,
-      neighbours: new Neighbours({ addresses: new FakeInterfaceAddresses([{ interfaceIndex: 2, address: "192.0.2.9", prefixLength: 24 }]), defaultGateways: () => [], dropped: () => {}, warn: () => {} }),
+      neighbours: new Neighbours({ addresses: new FakeInterfaceAddresses([{ interfaceIndex: 2, address: "192.0.2.9", prefixLength: 24 }]), family: "IPv4", defaultGateways: () => [], dropped: () => {}, warn: () => {} }),
     },
   );
   driver.turn();

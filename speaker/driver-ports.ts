@@ -7,6 +7,7 @@ import type { EventFd } from "../sys/event-fd.ts";
 import type { InterfaceMonitor } from "../sys/interfaces.ts";
 import type { PacketSocket } from "../sys/packet-socket.ts";
 import type { Poller } from "../sys/poll.ts";
+import type { IpFamily } from "../wire/ip-address.ts";
 import type { AgreementIo } from "./agreement-io.ts";
 import type { Elector } from "./elector.ts";
 import type { Random } from "./machine.ts";
@@ -29,8 +30,8 @@ export interface DriverPorts {
   readonly interfaces: InterfaceMonitor;
   /** Becomes readable when messages wait. */
   readonly wake: Pick<EventFd, "fd" | "drain">;
-  /** @throws SysError */
-  openSocket(interfaceIndex: number): PacketSocket;
+  /** A socket for ARP, or for NDP. @throws SysError */
+  openSocket(interfaceIndex: number, family: IpFamily): PacketSocket;
   /** The next message of the main thread, if one waits. */
   receive(): PacketThreadMessage | undefined;
   post(fact: FromPacketThread): void;

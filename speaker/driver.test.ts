@@ -350,16 +350,6 @@ describe("driver", () => {
     expect(() => turns(driver, 5)).toThrow("EBADF");
   });
 
-  test("an IPv6 address is owned, counted and warned of once", () => {
-    slice([row("2001:db8::1"), row("2001:db8::2")]);
-    const driver = start();
-    turns(driver);
-    expect(kinds().filter((kind) => kind === "owned")).toHaveLength(2);
-    expect(facts.filter(({ kind }) => kind === "warning")).toEqual([{ kind: "warning", event: "ipv6NotAnnounced", fields: { address: "2001:db8::1" } }]);
-    expect(counters(driver).dropped).toMatchObject({ ipv6NotAnnounced: 2 });
-    expect(heard()).toEqual([]);
-  });
-
   test("a row that goes takes the address and its counts with it", () => {
     slice([row("192.0.2.80")]);
     const driver = start();

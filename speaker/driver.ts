@@ -3,15 +3,14 @@
  * no timers, and all it does comes in through `DriverPorts`.
  *
  * The order within a turn is the protocol's (docs/leadership.md, waking up): first what peers said, then what ran out of
- * time, then ARP. A process that slept hears that its addresses have gone before it answers for them.
+ * time, then ARP and NDP. A process that slept hears that its addresses have gone before it answers for them.
  */
 
 import type { AgreementInput, AgreementOutput } from "./agreement/agreement-protocol.ts";
+import { Announcing } from "./announcing.ts";
 import type { DriverPorts } from "./driver-ports.ts";
 import type { Elector } from "./elector.ts";
 import type { OwnedOutput } from "./election/claims-protocol.ts";
-import { Announcer, type AnnouncerInput } from "./layer2/announcer.ts";
-import { Responder } from "./layer2/responder.ts";
 import { type Instant, isDue } from "./machine.ts";
 import type { PacketCounters } from "./packet-counters.ts";
 import { Segments } from "./segments.ts";
@@ -44,25 +43,19 @@ export class Driver {
   readonly #nodeAddress: string | undefined;
   readonly #elector: Elector;
   readonly #segments: Segments;
-  readonly #responder = new Responder();
-  readonly #announcer: Announcer;
+  readonly #announcing: Announcing;
   readonly #counters: PacketCounters;
   readonly #sinceUnixMs = new Map<string, number>();
-  /** Interfaces of what is announced, by address: to announce again. */
-  readonly #announcedOn = new Map<string, readonly number[]>();
   /** The slice that is being taken in, and how far. */
   #slice: { readonly slice: TableSlice; position: number } | undefined;
   #lastSequence = 0;
   #isReady = false;
   /** Messages may wait: those sent before the main thread knew the eventfd woke nobody. */
   #mayHaveMessages = true;
-  #warnedOfIpv6 = false;
   /** When to give memory back; undefined when nothing has come since the last time. */
   #trimAt: Instant | undefined;
   /** How long the last turn worked. */
   #lastTurnMs = 0;
-  /** This process slept, and must not answer before it knows what it missed. */
-  #isSilent = false;
   #stopBy: Instant | undefined;
   #stopped = false;
 
@@ -71,20 +64,19 @@ export class Driver {
     this.#nodeAddress = options.nodeAddress;
     this.#elector = ports.elector;
     this.#counters = ports.counters;
-    this.#announcer = new Announcer(ports.random);
+    this.#announcing = new Announcing({
+      random: ports.random,
+      counters: ports.counters,
+      now: () => ports.clock.now(),
+      send: (interfaceIndex, bytes) => this.#segments.send(interfaceIndex, bytes),
+    });
     this.#segments = new Segments(
       {
         poller: ports.poller,
         interfaces: ports.interfaces,
-        openSocket: (interfaceIndex) => ports.openSocket(interfaceIndex),
-        up: (interfaceIndex, mac) => {
-          this.#responder.handle({ kind: "interfaceUp", interfaceIndex, mac }, 0);
-          this.#announce({ kind: "interfaceUp", interfaceIndex, mac });
-        },
-        down: (interfaceIndex) => {
-          this.#responder.handle({ kind: "interfaceDown", interfaceIndex }, 0);
-          this.#announce({ kind: "interfaceDown", interfaceIndex });
-        },
+        openSocket: (interfaceIndex, family) => ports.openSocket(interfaceIndex, family),
+        up: (at, mac) => this.#announcing.up(at, mac),
+        down: (at) => this.#announcing.down(at),
         dropped: (reason) => this.#counters.dropped(reason),
         warn: (event, fields) => ports.post({ kind: "warning", event, fields }),
       },
@@ -114,7 +106,7 @@ export class Driver {
     this.#runTimeouts();
     this.#serve(ready, begin);
     this.#takeMessages();
-    if (!this.#isSilent) this.#announce({ kind: "timeout" });
+    this.#announcing.timeout();
     if (ready.length === 0 && this.#trimAt !== undefined && begin >= this.#trimAt) {
       // Nobody asks for anything at this moment, and nothing of the table waits.
       this.#trimAt = undefined;
@@ -128,7 +120,7 @@ export class Driver {
 
   #waitMs(now: Instant): number {
     if (this.#slice !== undefined || this.#mayHaveMessages) return 0;
-    const deadlines = [this.#isSilent ? undefined : this.#announcer.nextTimeout(), this.#elector.nextTimeout(), this.#ports.agreement?.nextTimeout(), this.#ports.neighbours?.nextTimeout(), this.#stopBy];
+    const deadlines = [this.#announcing.nextTimeout(), this.#elector.nextTimeout(), this.#ports.agreement?.nextTimeout(), this.#ports.neighbours?.nextTimeout(), this.#stopBy];
     const next = Math.min(...deadlines.map((deadline) => deadline ?? Infinity));
     return Math.min(MAX_WAIT_MS, Math.max(0, Math.ceil(next - now)));
   }
@@ -182,25 +174,7 @@ export class Driver {
   #takeFrame(interfaceIndex: number, bytes: Uint8Array): void {
     const { neighbours } = this.#ports;
     if (neighbours !== undefined) for (const input of neighbours.frame(interfaceIndex, bytes, this.#ports.clock.now())) this.#elect(input);
-    for (const output of this.#responder.handle({ kind: "frame", interfaceIndex, bytes }, 0)) {
-      if (output.address !== undefined) this.#counters.requestReceived(output.address);
-      if (output.kind === "dropped") {
-        this.#counters.dropped(output.reason);
-      } else if (this.#isSilent) {
-        this.#counters.dropped("silentAfterSleep");
-      } else {
-        if (this.#segments.send(output.interfaceIndex, output.bytes)) this.#counters.responseSent(output.address);
-        this.#announce({ kind: "asked", address: output.address });
-      }
-    }
-  }
-
-  #announce(input: AnnouncerInput): void {
-    for (const output of this.#announcer.handle(input, this.#ports.clock.now())) {
-      if (output.kind === "dropped") this.#counters.dropped(output.reason);
-      else if (this.#isSilent) this.#counters.dropped("silentAfterSleep");
-      else if (this.#segments.send(output.interfaceIndex, output.bytes)) this.#counters.gratuitousSent(output.address);
-    }
+    this.#announcing.frame(interfaceIndex, bytes);
   }
 
   /** Takes messages in, for at most TABLE_BUDGET_MS. */
@@ -283,15 +257,15 @@ export class Driver {
         this.#performOwned(output);
         return [];
       case "reannounce":
-        this.#announceAgain(output.address);
+        this.#announcing.again(output.address);
         return [];
       case "handingOver":
-        if (isIpv4(output.address)) this.#announce({ kind: "lost", address: output.address });
+        this.#announcing.handOver(output.address);
         post(output);
         return [];
       case "silence":
       case "speak":
-        this.#isSilent = output.kind === "silence";
+        this.#announcing.setSilent(output.kind === "silence");
         return [];
       case "member": {
         const { node, state, before, isHerald } = output;
@@ -328,47 +302,20 @@ export class Driver {
       case "owned": {
         const interfaceIndexes = output.interfaces.map(({ index }) => index);
         if (output.taken) this.#sinceUnixMs.set(address, this.#ports.clock.wallMs());
-        if (isIpv4(address)) {
-          this.#counters.watch(address);
-          this.#announcedOn.set(address, interfaceIndexes);
-          this.#responder.handle({ kind: "own", address, interfaceIndexes }, 0);
-          this.#announce({ kind: "gained", address, interfaceIndexes });
-        } else {
-          this.#warnOfIpv6(address);
-        }
+        this.#announcing.own(address, interfaceIndexes);
         const sinceUnixMs = this.#sinceUnixMs.get(address) ?? this.#ports.clock.wallMs();
         this.#ports.post({ kind: "owned", address, sinceUnixMs, reason: output.reason, interfaces: output.interfaces });
         return;
       }
       case "lost":
         this.#sinceUnixMs.delete(address);
-        this.#announcedOn.delete(address);
-        if (isIpv4(address)) {
-          this.#responder.handle({ kind: "disown", address }, 0);
-          this.#announce({ kind: "lost", address });
-        }
+        this.#announcing.disown(address);
         this.#ports.post({ kind: "lost", address, reason: output.reason });
         return;
       case "blocked":
         this.#ports.post({ kind: "blocked", address, wanted: output.wanted });
         return;
     }
-  }
-
-  /** Lost and gained again: the schedule starts anew. */
-  #announceAgain(address: string): void {
-    const interfaceIndexes = this.#announcedOn.get(address);
-    if (interfaceIndexes === undefined) return;
-    this.#announce({ kind: "lost", address });
-    this.#announce({ kind: "gained", address, interfaceIndexes });
-  }
-
-  /** NDP is not there yet: an IPv6 address is owned in name only. */
-  #warnOfIpv6(address: string): void {
-    this.#counters.dropped("ipv6NotAnnounced");
-    if (this.#warnedOfIpv6) return;
-    this.#warnedOfIpv6 = true;
-    this.#ports.post({ kind: "warning", event: "ipv6NotAnnounced", fields: { address } });
   }
 
   #interfacesChanged(): void {
@@ -392,8 +339,4 @@ export class Driver {
     this.#ports.neighbours?.close();
     this.#ports.post({ kind: "stopped" });
   }
-}
-
-function isIpv4(address: string): boolean {
-  return !address.includes(":");
 }

@@ -4,7 +4,7 @@ import { FakeInterfaceAddresses } from "../sys/interface-addresses-fake.ts";
 import { watchInterfaceAddresses } from "../sys/interface-addresses.ts";
 import { watchInterfaces } from "../sys/interfaces.ts";
 import { inNetworkNamespace } from "../sys/network-namespace.ts";
-import { arpFilter, openArpSocket } from "../sys/packet-socket.ts";
+import { arpFilter, neighborMessageFilter, openArpSocket, openNdpSocket } from "../sys/packet-socket.ts";
 import { createPoller } from "../sys/poll.ts";
 import { defaultGateways } from "../sys/routes.ts";
 import type { DefaultGateway } from "../sys/routes.ts";
@@ -34,7 +34,7 @@ beforeEach(() => {
   gateways = [];
   readGateways = () => gateways;
   dropped = [];
-  neighbours = new Neighbours({ addresses, defaultGateways: () => readGateways(), dropped: (reason) => dropped.push(reason), warn: () => {} });
+  neighbours = new Neighbours({ addresses, family: "IPv4", defaultGateways: () => readGateways(), dropped: (reason) => dropped.push(reason), warn: () => {} });
   neighbours.interfaces([eth0, dummy], 0);
 });
 
@@ -89,31 +89,36 @@ test("closing closes what tells of addresses", () => {
 });
 
 const why = whyNoNamespaces();
-test.skipIf(why !== undefined)(`a real kernel answers questions, and probes for addresses of other subnets${why === undefined ? "" : ` (${why})`}`, () => {
+const families = [
+  { family: "IPv4", own: ["10.9.0.1/24"], theirs: ["10.9.0.2/24", "10.9.0.254/24", "172.16.5.5/32"], gateway: "10.9.0.254", peer: "10.9.0.2", stranger: "172.16.5.5" },
+  { family: "IPv6", own: ["fd09::1/64", "fe80::a/64"], theirs: ["fd09::2/64", "fe80::fe/64", "fd16::5/128"], gateway: "fe80::fe", peer: "fd09::2", stranger: "fd16::5" },
+] as const;
+test.skipIf(why !== undefined).each(families)(`a real kernel answers questions by $family, and for addresses of other subnets${why === undefined ? "" : ` (${why})`}`, ({ family, own, theirs, gateway, peer, stranger }) => {
   const pair = makeVethPair("neighbours");
   try {
-    pair.ip(pair.speaker, "address", "add", "10.9.0.1/24", "dev", "eth0");
-    pair.ip(pair.speaker, "route", "add", "default", "via", "10.9.0.254");
-    for (const address of ["10.9.0.2/24", "10.9.0.254/24", "172.16.5.5/32"]) pair.ip(pair.client, "address", "add", address, "dev", "eth0");
+    const add = (namespace: string, addresses: readonly string[]): void => addresses.forEach((address) => pair.ip(namespace, "address", "add", address, "dev", "eth0", ...(family === "IPv6" ? ["nodad"] : [])));
+    add(pair.speaker, own);
+    pair.ip(pair.speaker, "route", "add", "default", "via", gateway, "dev", "eth0");
+    add(pair.client, theirs);
     inNetworkNamespace(pair.speaker, () => {
       const monitor = watchInterfaces();
       const facts = interfaceFacts(monitor.links(), []);
       monitor.close();
       const { index = 0 } = facts.find(({ name }) => name === "eth0") ?? {};
-      const real = new Neighbours({ addresses: watchInterfaceAddresses(), defaultGateways, dropped: () => {}, warn: () => {} });
+      const real = new Neighbours({ addresses: watchInterfaceAddresses(), family, defaultGateways, dropped: () => {}, warn: () => {} });
       real.interfaces(facts.map((fact) => ({ ...fact, usable: fact.name === "eth0" })), 0);
-      const socket = openArpSocket(index, arpFilter);
+      const socket = family === "IPv4" ? openArpSocket(index, arpFilter) : openNdpSocket(index, neighborMessageFilter);
       const poller = createPoller();
       poller.add(socket.fd);
-      const wanted = ["answer 10.9.0.2", "answer 10.9.0.254", "answer 172.16.5.5", `frame ${index}`, "gateway true"];
+      const wanted = [`answer ${gateway}`, `answer ${peer}`, `answer ${stranger}`, `frame ${index}`, "gateway true"].toSorted();
       const seen = new Set<string>();
-      const buffer = new Uint8Array(100);
+      const buffer = new Uint8Array(200);
       const end = performance.now() + 5_000;
       while (seen.size < wanted.length && performance.now() < end) {
         const now = performance.now();
         for (const { bytes } of [
-          ...real.perform({ kind: "ask", address: PEER, questions: ["arp"] }, now),
-          ...real.perform({ kind: "askSegment", interfaceIndex: index, addresses: ["172.16.5.5"] }, now),
+          ...real.perform({ kind: "ask", address: peer, questions: ["arp"] }, now),
+          ...real.perform({ kind: "askSegment", interfaceIndex: index, addresses: [stranger] }, now),
         ]) socket.send(bytes);
         poller.wait(50);
         for (let length = socket.receive(buffer); length !== undefined; length = socket.receive(buffer)) {

@@ -1,10 +1,11 @@
 /**
- * Questions by ARP as the driver sees them: keeps `layer2/neighbour-questions.ts` told of this host's interfaces, their
+ * Questions by ARP and NDP as the driver sees them: keeps `layer2/neighbour-questions.ts` told of this host's interfaces, their
  * addresses and the default gateway.
  */
 
 import type { InterfaceAddresses } from "../sys/interface-addresses.ts";
 import type { DefaultGateway } from "../sys/routes.ts";
+import type { IpFamily } from "../wire/ip-address.ts";
 import { parseMacAddress } from "../wire/mac-address.ts";
 import type { AgreementOutput } from "./agreement/agreement-protocol.ts";
 import { NeighbourQuestions } from "./layer2/neighbour-questions.ts";
@@ -16,8 +17,10 @@ import type { InterfaceFact } from "./packet-protocol.ts";
 
 export interface NeighboursPorts extends NetworkFailuresPorts {
   readonly addresses: InterfaceAddresses;
+  /** The family that the speakers reach each other by: its gateway is asked. */
+  readonly family: IpFamily;
   /** The default gateways, the best first. @throws SysError */
-  defaultGateways(family: "IPv4"): readonly DefaultGateway[];
+  defaultGateways(family: IpFamily): readonly DefaultGateway[];
 }
 
 /** Addresses are looked at again so often, if anything happens at all. */
@@ -58,7 +61,7 @@ export class Neighbours {
     return this.#questions.frame(interfaceIndex, bytes, now);
   }
 
-  /** The frames that an output asks for; none if it does not ask by ARP. */
+  /** The frames that an output asks for; none if it asks by nothing that a frame here can. */
   perform(output: Extract<AgreementOutput, { kind: "ask" | "askSegment" }>, now: Instant): QuestionFrame[] {
     this.#refresh(now);
     if (output.kind === "askSegment") return this.#questions.askSegment(output.interfaceIndex, output.addresses, now);
@@ -90,7 +93,7 @@ export class Neighbours {
     if (!isGatewayDue) return;
     this.#refreshGatewayAt = now + GATEWAY_REFRESH_INTERVAL_MS;
     try {
-      this.#gateways = this.#ports.defaultGateways("IPv4");
+      this.#gateways = this.#ports.defaultGateways(this.#ports.family);
     } catch (error) {
       // Without a descriptor to read the table with, what was read last is the best there is.
       this.#failures.record(error, "gatewayRead");

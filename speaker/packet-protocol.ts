@@ -58,6 +58,8 @@ export interface InterfaceFact {
   readonly index: number;
   /** Lower-case, colon-separated. */
   readonly mac: string;
+  /** Its IPv6 link-local address, canonical text: without one it carries no IPv6, and no IPv6 address is announced on it. */
+  readonly linkLocal?: string;
   /** Up, with carrier, broadcast-capable, not enslaved, not NOARP, not excluded. */
   readonly usable: boolean;
   /** It carries the address that the other speakers reach this node by: what is heard there is heard from outside of the node. */

@@ -11,7 +11,7 @@ import { Heartbeat } from "../sys/heartbeat.ts";
 import { openIcmpSocket } from "../sys/icmp-socket.ts";
 import { watchInterfaceAddresses } from "../sys/interface-addresses.ts";
 import { watchInterfaces } from "../sys/interfaces.ts";
-import { arpFilter, arpRequestFilter, openArpSocket } from "../sys/packet-socket.ts";
+import { arpFilter, arpRequestFilter, neighborMessageFilter, openArpSocket, openNdpSocket, solicitationFilter } from "../sys/packet-socket.ts";
 import { trimHeap } from "../sys/libc.ts";
 import { createPoller } from "../sys/poll.ts";
 import { cryptoRandom, systemRandom } from "../sys/random.ts";
@@ -52,7 +52,10 @@ const driver = new Driver(
     interfaces,
     wake,
     // Answers to our own questions are heard only where questions are asked.
-    openSocket: (interfaceIndex) => openArpSocket(interfaceIndex, membership === undefined ? arpRequestFilter : arpFilter),
+    openSocket: (interfaceIndex, family) =>
+      family === "IPv4"
+        ? openArpSocket(interfaceIndex, membership === undefined ? arpRequestFilter : arpFilter)
+        : openNdpSocket(interfaceIndex, membership === undefined ? solicitationFilter : neighborMessageFilter),
     // The port carries what the handle sends, and nothing else has its other end.
     receive: () => receiveMessageOnPort(data.messages)?.message as PacketThreadMessage | undefined,
     post,
@@ -99,5 +102,10 @@ function electTogether(settings: MembershipSettings): Pick<DriverPorts, "elector
       ...failures,
     },
   );
-  return { elector: settings.election === "metallb" ? new MetallbElector(data.node, agreement, metallbRank) : agreement, agreement: io, neighbours: new Neighbours({ addresses: watchInterfaceAddresses(), defaultGateways, ...failures }) };
+  const family = settings.bindAddress.includes(":") ? "IPv6" : "IPv4";
+  return {
+    elector: settings.election === "metallb" ? new MetallbElector(data.node, agreement, metallbRank) : agreement,
+    agreement: io,
+    neighbours: new Neighbours({ addresses: watchInterfaceAddresses(), family, defaultGateways, ...failures }),
+  };
 }

@@ -1,10 +1,10 @@
 /**
- * The IPv4 addresses of this host's interfaces, kept current by netlink events: they wait in the socket until somebody
+ * The addresses of this host's interfaces, of both families, kept current by netlink events: they wait in the socket until somebody
  * asks. Its twin for tests is `interface-addresses-fake.ts`.
  */
 
 import { bindRoute, close, hostByteOrder, openRouteDescriptor, PollSet, receive, sendToKernel, setReceiveBuffer } from "./libc.ts";
-import { decodeNetlinkMessages, encodeAddressDumpRequest, IPV4_ADDRESS_GROUP } from "./netlink-message.ts";
+import { decodeNetlinkMessages, encodeAddressDumpRequest, IPV4_ADDRESS_GROUP, IPV6_ADDRESS_GROUP } from "./netlink-message.ts";
 import type { InterfaceAddress, NetlinkMessage } from "./netlink-message.ts";
 import { SysError } from "./sys-error.ts";
 
@@ -30,7 +30,7 @@ export function watchInterfaceAddresses(): InterfaceAddresses {
   const fd = openRouteDescriptor();
   try {
     setReceiveBuffer(fd, SOCKET_BUFFER_BYTES);
-    bindRoute(fd, IPV4_ADDRESS_GROUP);
+    bindRoute(fd, IPV4_ADDRESS_GROUP | IPV6_ADDRESS_GROUP);
     const watched = new RouteAddresses(fd);
     watched.list();
     return watched;

@@ -13,6 +13,7 @@ interface Subject {
   readonly monitor: InterfaceMonitor;
   setUp(isUp: boolean): void;
   setAddress(mac: string): void;
+  setLinkLocal(address: string, isThere: boolean): void;
   remove(): void;
   close(): void;
 }
@@ -54,6 +55,17 @@ function suite(open: () => Subject): void {
     await until(() => expect(eth0()?.mac).toBe("02:00:00:00:00:77"));
   });
 
+  test("sees a link-local address come and go; the first of several counts", async () => {
+    expect(eth0()?.linkLocal).toBeUndefined();
+    subject.setLinkLocal("fe80::1:1", true);
+    await until(() => expect(eth0()?.linkLocal).toBe("fe80::1:1"));
+    subject.setLinkLocal("fe80::1:2", true);
+    subject.setLinkLocal("fe80::1:1", false);
+    await until(() => expect(eth0()?.linkLocal).toBe("fe80::1:2"));
+    subject.setLinkLocal("fe80::1:2", false);
+    await until(() => expect(eth0()?.linkLocal).toBeUndefined());
+  });
+
   test("sees an interface go for good", async () => {
     subject.remove();
     await until(() => expect(eth0()).toBeUndefined());
@@ -75,14 +87,21 @@ describe("interfaces, fake", () => {
   suite(() => {
     let link = { index: 2, name: "eth0", up: true, carrier: true, broadcast: true, noArp: false, mac: "02:00:00:00:00:0a" } as Link;
     const monitor = new FakeInterfaceMonitor([link]);
+    const linkLocals = new Set<string>();
     const change = (fields: Partial<Link>): void => {
       link = { ...link, ...fields };
-      monitor.set([link]);
+      const [linkLocal] = linkLocals;
+      monitor.set([linkLocal === undefined ? link : { ...link, linkLocal }]);
     };
     return {
       monitor,
       setUp: (isUp) => change({ up: isUp, carrier: isUp }),
       setAddress: (mac) => change({ mac: mac as NonNullable<Link["mac"]> }),
+      setLinkLocal(address, isThere) {
+        if (isThere) linkLocals.add(address);
+        else linkLocals.delete(address);
+        change({});
+      },
       remove: () => monitor.set([]),
       close: () => monitor.close(),
     };
@@ -95,6 +114,9 @@ describe.skipIf(why !== undefined)(`interfaces, real${why === undefined ? "" : `
   let monitor: InterfaceMonitor;
   const open = (): Subject => {
     pair = makeVethPair("links");
+    // The kernel would give eth0 a link-local address of its own, in its own time.
+    pair.ip(pair.speaker, "link", "set", "eth0", "addrgenmode", "none");
+    pair.ip(pair.speaker, "-6", "address", "flush", "dev", "eth0");
     monitor = inNetworkNamespace(pair.speaker, watchInterfaces);
     // What the set-up itself still stirs (a carrier that comes late) is no news to the tests.
     const poller = createPoller();
@@ -104,6 +126,7 @@ describe.skipIf(why !== undefined)(`interfaces, real${why === undefined ? "" : `
       monitor,
       setUp: (isUp) => pair.ip(pair.speaker, "link", "set", "eth0", isUp ? "up" : "down"),
       setAddress: (mac) => pair.ip(pair.speaker, "link", "set", "eth0", "address", mac),
+      setLinkLocal: (address, isThere) => pair.ip(pair.speaker, "address", isThere ? "add" : "delete", `${address}/64`, "dev", "eth0", ...(isThere ? ["nodad"] : [])),
       remove: () => pair.ip(pair.speaker, "link", "delete", "eth0"),
       close() {
         monitor.close();

@@ -1,10 +1,12 @@
 /**
- * The machine's interfaces, kept current by netlink events. Its twin for tests is `interfaces-fake.ts`.
+ * The machine's interfaces and their IPv6 link-local addresses, kept current by netlink events. Its twin for tests is `interfaces-fake.ts`.
  */
 
+import { isLinkLocal } from "../wire/ipv6-multicast.ts";
+import { parseIpAddress } from "../wire/ip-address.ts";
 import { bindRoute, close, hostByteOrder, openRouteDescriptor, PollSet, receive, sendToKernel, setReceiveBuffer } from "./libc.ts";
-import { decodeNetlinkMessages, encodeLinkDumpRequest, LINK_GROUP } from "./netlink-message.ts";
-import type { Link, NetlinkMessage } from "./netlink-message.ts";
+import { decodeNetlinkMessages, encodeAddressDumpRequest, encodeLinkDumpRequest, IPV6_ADDRESS_GROUP, LINK_GROUP } from "./netlink-message.ts";
+import type { InterfaceAddress, Link, NetlinkMessage } from "./netlink-message.ts";
 import { SysError } from "./sys-error.ts";
 
 export type { Link } from "./netlink-message.ts";
@@ -38,7 +40,7 @@ export function watchInterfaces(): InterfaceMonitor {
   const fd = openRouteDescriptor();
   try {
     setReceiveBuffer(fd, SOCKET_BUFFER_BYTES);
-    bindRoute(fd, LINK_GROUP);
+    bindRoute(fd, LINK_GROUP | IPV6_ADDRESS_GROUP);
     return new RouteMonitor(fd);
   } catch (error) {
     close(fd);
@@ -50,8 +52,10 @@ class RouteMonitor implements InterfaceMonitor {
   readonly fd: number;
   readonly #buffer = new Uint8Array(RECEIVE_BUFFER_BYTES);
   readonly #links = new Map<number, Link>();
-  /** Links of a dump that runs; those that it does not name have gone. */
-  #dumped: Set<number> | undefined;
+  /** Link-local addresses by interface, in the order in which they came. */
+  readonly #linkLocals = new Map<number, Set<string>>();
+  /** A dump that runs, links first and IPv6 addresses then; what it does not name has gone. */
+  #dumped: { readonly kind: "links"; readonly seen: Set<number> } | { readonly kind: "addresses"; readonly seen: Set<string> } | undefined;
   /** Events were lost while a dump ran: another must follow it. */
   #dumpAgain = false;
   #wentDown = false;
@@ -71,7 +75,10 @@ class RouteMonitor implements InterfaceMonitor {
   }
 
   links(): readonly Link[] {
-    return [...this.#links.values()].sort((a, b) => a.index - b.index);
+    return [...this.#links.values()].sort((a, b) => a.index - b.index).map((link) => {
+      const [linkLocal] = this.#linkLocals.get(link.index) ?? [];
+      return linkLocal === undefined ? link : { ...link, linkLocal };
+    });
   }
 
   update(): boolean {
@@ -114,7 +121,7 @@ class RouteMonitor implements InterfaceMonitor {
       this.#dumpAgain = true;
       return;
     }
-    this.#dumped = new Set();
+    this.#dumped = { kind: "links", seen: new Set() };
     this.#sequence += 1;
     sendToKernel(this.fd, encodeLinkDumpRequest(this.#sequence, hostByteOrder));
   }
@@ -122,22 +129,22 @@ class RouteMonitor implements InterfaceMonitor {
   #apply(message: NetlinkMessage): boolean {
     switch (message.kind) {
       case "link": {
-        this.#dumped?.add(message.link.index);
+        if (this.#dumped?.kind === "links") this.#dumped.seen.add(message.link.index);
         const before = this.#links.get(message.link.index);
         this.#links.set(message.link.index, message.link);
         if (before !== undefined && isLive(before) && !isLive(message.link)) this.#wentDown = true;
         return before === undefined || !sameLink(before, message.link);
       }
       case "linkRemoved":
-        this.#dumped?.delete(message.index);
+        if (this.#dumped?.kind === "links") this.#dumped.seen.delete(message.index);
+        this.#linkLocals.delete(message.index);
         if (!this.#links.delete(message.index)) return false;
         // A device made again may get the same index, and a socket of the old one is none of the new one's.
         this.#wentDown = true;
         return true;
       case "address":
       case "addressRemoved":
-        // Not of the group that this socket listens to.
-        return false;
+        return this.#applyAddress(message.kind, message.address);
       case "done":
         return this.#endDump();
       case "overrun":
@@ -149,23 +156,56 @@ class RouteMonitor implements InterfaceMonitor {
     }
   }
 
+  #applyAddress(kind: "address" | "addressRemoved", { interfaceIndex, address }: InterfaceAddress): boolean {
+    if (!isLinkLocal(parseIpAddress(address))) return false;
+    const known = this.#linkLocals.get(interfaceIndex) ?? new Set();
+    const [before] = known;
+    const key = keyOf(interfaceIndex, address);
+    if (kind === "address") {
+      known.add(address);
+      this.#linkLocals.set(interfaceIndex, known);
+      if (this.#dumped?.kind === "addresses") this.#dumped.seen.add(key);
+    } else {
+      known.delete(address);
+      if (known.size === 0) this.#linkLocals.delete(interfaceIndex);
+      if (this.#dumped?.kind === "addresses") this.#dumped.seen.delete(key);
+    }
+    const [after] = known;
+    return before !== after;
+  }
+
   #endDump(): boolean {
-    const seen = this.#dumped;
+    const dumped = this.#dumped;
     this.#dumped = undefined;
-    if (seen === undefined) return false;
+    if (dumped === undefined) return false;
     if (this.#dumpAgain) {
       // Part of this dump may be among what was lost.
       this.#dumpAgain = false;
       this.#requestDump();
       return false;
     }
+    if (dumped.kind === "links") {
+      let changed = false;
+      for (const index of this.#links.keys()) {
+        if (!dumped.seen.has(index)) changed = this.#links.delete(index) || changed;
+      }
+      this.#dumped = { kind: "addresses", seen: new Set() };
+      this.#sequence += 1;
+      sendToKernel(this.fd, encodeAddressDumpRequest(this.#sequence, hostByteOrder, "IPv6"));
+      return changed;
+    }
     let changed = this.#refreshing;
     this.#refreshing = false;
-    for (const index of this.#links.keys()) {
-      if (!seen.has(index)) changed = this.#links.delete(index) || changed;
+    for (const [index, known] of this.#linkLocals) {
+      for (const address of known) if (!dumped.seen.has(keyOf(index, address))) changed = known.delete(address) || changed;
+      if (known.size === 0) this.#linkLocals.delete(index);
     }
     return changed;
   }
+}
+
+function keyOf(interfaceIndex: number, address: string): string {
+  return `${interfaceIndex} ${address}`;
 }
 
 function isLive(link: Link): boolean {

@@ -2,6 +2,7 @@
  * The part of libc that IP sockets need: descriptors, endpoints and bytes. Every function fails as SysError.
  */
 
+import { ByteWriter } from "../wire/byte-writer.ts";
 import {
   checked,
   close,
@@ -27,7 +28,11 @@ const IPPROTO_ICMPV6 = 58;
 const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
 const SO_LINGER = 13;
+const IPV6_JOIN_GROUP = 20;
+const IPV6_LEAVE_GROUP = 21;
 const IPV6_V6ONLY = 26;
+/** Bytes of `struct ipv6_mreq`: the group, and the interface's index. */
+const IPV6_MREQ_LENGTH = 20;
 const TCP_NODELAY = 1;
 const MSG_NOSIGNAL = 0x4000;
 const SHUT_WR = 1;
@@ -62,6 +67,17 @@ export function openIpDescriptor(address: string, kind: "udp" | "tcp" | "icmp"):
 
 function setOption(fd: number, option: { readonly level: number; readonly name: number; readonly value: Int32Array }): void {
   checked("setsockopt", libc().setsockopt(fd, option.level, option.name, option.value, option.value.byteLength));
+}
+
+/**
+ * Joins an IPv6 multicast group on an interface, for as long as the socket is open, or leaves it; the kernel tells the segment
+ * (MLD, RFC 3810). `group`: 16 bytes.
+ * @throws SysError ENODEV without the interface or IPv6 on it, EADDRINUSE when it is joined already, ENOBUFS when the socket has no room, EADDRNOTAVAIL when it was not joined
+ */
+export function changeIpv6Group(fd: number, change: "join" | "leave", options: { readonly interfaceIndex: number; readonly group: Uint8Array }): void {
+  const request = new ByteWriter(IPV6_MREQ_LENGTH, hostByteOrder).bytes(options.group).u32(options.interfaceIndex).finish();
+  const name = change === "join" ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP;
+  checked("setsockopt", libc().setsockopt(fd, IPPROTO_IPV6, name, request, request.length));
 }
 
 /** Lets a listening socket have a port on which connections of an earlier process are still dying. */

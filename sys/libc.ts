@@ -29,6 +29,12 @@ const EFD_NONBLOCK = SOCK_NONBLOCK;
 const EFD_CLOEXEC = SOCK_CLOEXEC;
 const CLONE_NEWNET = 0x40000000;
 const SOCKADDR_LL_LENGTH = 20;
+const SOL_PACKET = 263;
+const PACKET_ADD_MEMBERSHIP = 1;
+const PACKET_DROP_MEMBERSHIP = 2;
+const PACKET_MR_MULTICAST = 0;
+/** Bytes of `struct packet_mreq`: interface (32 bits), type (16), length of the address (16), eight bytes of it. */
+const PACKET_MREQ_LENGTH = 16;
 const SOCKADDR_NL_LENGTH = 12;
 /** Bytes of one `struct pollfd`: descriptor (32 bits), events (16), revents (16). */
 const POLLFD_LENGTH = 8;
@@ -153,6 +159,14 @@ export function bindPacket(fd: number, options: { readonly interfaceIndex: numbe
   const address = new ByteWriter(SOCKADDR_LL_LENGTH, hostByteOrder);
   address.u16(AF_PACKET).u16(networkOrder).u32(options.interfaceIndex).align(SOCKADDR_LL_LENGTH);
   checked("bind", libc().bind(fd, address.finish(), SOCKADDR_LL_LENGTH));
+}
+
+/** Makes an interface let frames to a multicast MAC in, for as long as the packet socket is open, or not any more. @throws SysError ENODEV, EADDRNOTAVAIL when it was not joined */
+export function changeFrameGroup(fd: number, change: "join" | "leave", options: { readonly interfaceIndex: number; readonly mac: Uint8Array }): void {
+  const request = new ByteWriter(PACKET_MREQ_LENGTH, hostByteOrder);
+  request.u32(options.interfaceIndex).u16(PACKET_MR_MULTICAST).u16(options.mac.length).bytes(options.mac).align(PACKET_MREQ_LENGTH);
+  const name = change === "join" ? PACKET_ADD_MEMBERSHIP : PACKET_DROP_MEMBERSHIP;
+  checked("setsockopt", libc().setsockopt(fd, SOL_PACKET, name, request.finish(), PACKET_MREQ_LENGTH));
 }
 
 /** Binds a netlink socket to the multicast groups of the mask; the kernel picks the port id. */

@@ -73,7 +73,7 @@ describe.each<ByteOrder>(["little", "big"])("netlink messages, %s-endian", (orde
     ]);
   });
 
-  test("addresses come and go; a link's other end, and IPv6, are none of ours", () => {
+  test("addresses of both families come and go; a link's other end is none of ours", () => {
     const address = (options: { family: number; prefixLength: number; index: number; attributes: readonly Attribute[] }): Uint8Array => {
       const writer = new ByteWriter(4096, order);
       writer.u8(options.family).u8(options.prefixLength).u16(0).u32(options.index);
@@ -82,22 +82,29 @@ describe.each<ByteOrder>(["little", "big"])("netlink messages, %s-endian", (orde
     };
     const own = { type: 2, value: Uint8Array.of(10, 9, 0, 2) };
     const other = { type: 1, value: Uint8Array.of(10, 9, 0, 9) };
+    const ipv6 = Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7);
     const parts = [
       message(20, address({ family: 2, prefixLength: 24, index: 3, attributes: [other, own] }), order),
-      message(20, address({ family: 10, prefixLength: 64, index: 3, attributes: [{ type: 1, value: new Uint8Array(16) }] }), order),
+      message(20, address({ family: 10, prefixLength: 64, index: 3, attributes: [{ type: 1, value: ipv6 }] }), order),
+      message(20, address({ family: 10, prefixLength: 128, index: 3, attributes: [{ type: 1, value: new Uint8Array(16) }, { type: 2, value: ipv6 }] }), order),
+      message(20, address({ family: 28, prefixLength: 8, index: 3, attributes: [own] }), order),
       message(20, address({ family: 2, prefixLength: 24, index: 3, attributes: [other] }), order),
       message(21, address({ family: 2, prefixLength: 32, index: 4, attributes: [own] }), order),
     ];
     expect(decodeNetlinkMessages(Uint8Array.from(parts.flatMap((part) => [...part])), order)).toEqual([
       { kind: "address", address: { interfaceIndex: 3, address: "10.9.0.2", prefixLength: 24 } },
+      { kind: "address", address: { interfaceIndex: 3, address: "fe80::7", prefixLength: 64 } },
+      { kind: "address", address: { interfaceIndex: 3, address: "fe80::7", prefixLength: 128 } },
       { kind: "addressRemoved", address: { interfaceIndex: 4, address: "10.9.0.2", prefixLength: 32 } },
     ]);
-    expect(() => decodeNetlinkMessages(message(20, address({ family: 2, prefixLength: 33, index: 3, attributes: [own] }), order), order)).toThrow(DecodeError);
+    for (const [family, prefixLength] of [[2, 33], [10, 129]] as const) {
+      expect(() => decodeNetlinkMessages(message(20, address({ family, prefixLength, index: 3, attributes: [own] }), order), order)).toThrow(DecodeError);
+    }
   });
 
-  test("the request for all IPv4 addresses is a dump of RTM_GETADDR", () => {
-    const reader = new ByteReader(encodeAddressDumpRequest(7, order), { clause: "test", order });
-    expect([reader.u32(), reader.u16(), reader.u16(), reader.u32(), reader.u32(), reader.u8(), reader.remaining]).toEqual([24, 22, 0x301, 7, 0, 2, 7]);
+  test.each([["all" as const, 0], ["IPv6" as const, 10]])("the request for addresses (%s) is a dump of RTM_GETADDR", (of, family) => {
+    const reader = new ByteReader(encodeAddressDumpRequest(7, order, of), { clause: "test", order });
+    expect([reader.u32(), reader.u16(), reader.u16(), reader.u32(), reader.u32(), reader.u8(), reader.remaining]).toEqual([24, 22, 0x301, 7, 0, family, 7]);
   });
 
   test("the request for all links is a dump of RTM_GETLINK", () => {

@@ -1,5 +1,5 @@
 /**
- * The part of rtnetlink that tells of interfaces: the requests for all links and all IPv4 addresses, and what the kernel
+ * The part of rtnetlink that tells of interfaces: the requests for all links and all addresses, and what the kernel
  * answers and announces.
  * Host byte order throughout, as <linux/netlink.h> and <linux/rtnetlink.h> lay it out (rtnetlink(7)); sans-IO.
  * Unknown messages and attributes are passed over: newer kernels add them freely.
@@ -38,8 +38,11 @@ const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MASTER = 10;
 const IFLA_WIRELESS = 11;
+const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
+const AF_UNSPEC = 0;
 const AF_INET = 2;
+const AF_INET6 = 10;
 const AF_BRIDGE = 7;
 
 const IFF_UP = 0x1;
@@ -51,6 +54,8 @@ const IFF_LOWER_UP = 0x10000;
 export const LINK_GROUP = 1;
 /** Multicast group of changes of IPv4 addresses: RTMGRP_IPV4_IFADDR. */
 export const IPV4_ADDRESS_GROUP = 0x10;
+/** Multicast group of changes of IPv6 addresses: RTMGRP_IPV6_IFADDR. */
+export const IPV6_ADDRESS_GROUP = 0x100;
 
 /** An interface as the kernel tells of it. */
 export interface Link {
@@ -66,9 +71,11 @@ export interface Link {
   readonly master?: number;
   /** Absent when the link layer has no 6-byte address. */
   readonly mac?: MacAddress;
+  /** Canonical text of its IPv6 link-local address, the first of several. Not in the kernel's news of links: its news of addresses tell. */
+  readonly linkLocal?: string;
 }
 
-/** An IPv4 address of an interface. `address` is canonical text. */
+/** An address of an interface. `address` is canonical text. */
 export interface InterfaceAddress {
   readonly interfaceIndex: number;
   readonly address: string;
@@ -94,11 +101,11 @@ export function encodeLinkDumpRequest(sequence: number, order: ByteOrder): Uint8
   return writer.finish();
 }
 
-/** Asks for all IPv4 addresses. Shape: 24 bytes. */
-export function encodeAddressDumpRequest(sequence: number, order: ByteOrder): Uint8Array {
+/** Asks for all addresses, or those of IPv6. Shape: 24 bytes. */
+export function encodeAddressDumpRequest(sequence: number, order: ByteOrder, of: "all" | "IPv6" = "all"): Uint8Array {
   const writer = new ByteWriter(HEADER_LENGTH + ADDRESS_HEADER_LENGTH, order);
   writer.u32(HEADER_LENGTH + ADDRESS_HEADER_LENGTH).u16(RTM_GETADDR).u16(NLM_F_REQUEST | NLM_F_DUMP).u32(sequence).u32(0);
-  return writer.u8(AF_INET).u8(0).u16(0).u32(0).finish();
+  return writer.u8(of === "all" ? AF_UNSPEC : AF_INET6).u8(0).u16(0).u32(0).finish();
 }
 
 /**
@@ -176,13 +183,19 @@ function decodeAddress(type: number, body: ByteReader): NetlinkMessage | undefin
   const prefixLength = body.u8();
   body.skip(2);
   const interfaceIndex = body.u32();
-  if (family !== AF_INET) return undefined;
-  let address: string | undefined;
+  if (family !== AF_INET && family !== AF_INET6) return undefined;
+  const length = family === AF_INET ? 4 : 16;
+  let local: string | undefined;
+  let other: string | undefined;
   forEachAttribute(body, (attribute, value) => {
-    // IFA_ADDRESS is the other end's where a link has only two; this one is always our own.
-    if (attribute === IFA_LOCAL && value.remaining === 4) address = formatIpAddress(ipAddressFromBytes(value.bytes(4)));
+    if ((attribute !== IFA_LOCAL && attribute !== IFA_ADDRESS) || value.remaining !== length) return;
+    const text = formatIpAddress(ipAddressFromBytes(value.bytes(length)));
+    if (attribute === IFA_LOCAL) local = text;
+    else other = text;
   });
-  if (prefixLength > 32) throw body.error(`prefix of ${prefixLength} bits`, "rtnetlink(7)");
+  if (prefixLength > length * 8) throw body.error(`prefix of ${prefixLength} bits`, "rtnetlink(7)");
+  // IFA_ADDRESS is the other end's where a link has only two; IPv6 leaves IFA_LOCAL out unless it is such a link.
+  const address = local ?? (family === AF_INET6 ? other : undefined);
   if (address === undefined) return undefined;
   return { kind: type === RTM_NEWADDR ? "address" : "addressRemoved", address: { interfaceIndex, address, prefixLength } };
 }

@@ -3,9 +3,11 @@
  * a hub; nothing is filtered but by EtherType.
  */
 
+import type { IpFamily } from "../wire/ip-address.ts";
 import type { PacketSocket } from "./packet-socket.ts";
 import { SysError } from "./sys-error.ts";
 
+const ETHER_TYPES: Readonly<Record<IpFamily, number>> = { IPv4: 0x0806, IPv6: 0x86dd };
 /** Frames that a fake socket keeps until they are read; later ones are lost, as in the kernel. */
 const MAX_WAITING_FRAMES = 1024;
 /** Fake descriptors are negative, so that one that reaches the kernel by mistake does nothing. */
@@ -19,10 +21,11 @@ export interface FakePacketSocket extends PacketSocket {
 
 export class FakeSegment {
   readonly #sockets = new Map<FakePacketSocket, Uint8Array[]>();
+  readonly #families = new WeakMap<FakePacketSocket, IpFamily>();
   readonly #down = new Set<FakePacketSocket>();
 
-  /** A socket on this segment, receiving from now on. */
-  open(): FakePacketSocket {
+  /** A socket on this segment, receiving ARP (or IPv6) from now on. */
+  open(family: IpFamily = "IPv4"): FakePacketSocket {
     const sockets = this.#sockets;
     const down = this.#down;
     const deliver = (from: FakePacketSocket, frame: Uint8Array): void => this.#deliver(from, frame);
@@ -50,6 +53,7 @@ export class FakeSegment {
       },
     };
     this.#sockets.set(socket, []);
+    this.#families.set(socket, family);
     return socket;
   }
 
@@ -60,9 +64,9 @@ export class FakeSegment {
   }
 
   #deliver(from: FakePacketSocket, frame: Uint8Array): void {
-    const isArp = frame[12] === 0x08 && frame[13] === 0x06;
-    if (!isArp) return;
+    const etherType = (frame[12] ?? 0) * 256 + (frame[13] ?? 0);
     for (const [socket, queue] of this.#sockets) {
+      if (ETHER_TYPES[this.#families.get(socket) ?? "IPv4"] !== etherType) continue;
       if (socket !== from && queue.length < MAX_WAITING_FRAMES) queue.push(frame.slice());
     }
   }

@@ -20,6 +20,7 @@ export interface PacketSocket {
 }
 
 const ETHER_TYPE_ARP = 0x0806;
+const ETHER_TYPE_IPV6 = 0x86dd;
 
 // Classic BPF, as <linux/bpf_common.h> and <linux/filter.h> number it.
 const LOAD_BYTE = 0x30;
@@ -30,6 +31,8 @@ const RETURN = 0x06;
 const PACKET_TYPE = 0xfffff000 + 4;
 const PACKET_OTHERHOST = 3;
 const WHOLE_FRAME = 0xffff;
+/** Stands for "to the last instruction" until the program's length is known. */
+const REFUSE = 0xff;
 
 /**
  * Accepts ARP requests that are for this host or for all. The kernel takes a VLAN tag off before a packet socket sees the
@@ -60,7 +63,48 @@ export const arpFilter: readonly BpfInstruction[] = [
   { code: RETURN, jt: 0, jf: 0, k: 0 },
 ];
 
-/** Accepts every ARP frame: for clients in tests and benchmarks. */
+/** Hop limit, next header and ICMP type of a frame with an IPv6 packet without extension headers. */
+const NEXT_HEADER_OFFSET = 20;
+const HOP_LIMIT_OFFSET = 21;
+const ICMP_TYPE_OFFSET = 54;
+const ICMPV6 = 58;
+const NEIGHBOR_SOLICITATION = 135;
+const NEIGHBOR_ADVERTISEMENT = 136;
+
+/** Accepts neighbour solicitations of this segment (hop limit 255) that are for this host or for a group; VLANs as `arpRequestFilter` has them. RFC 4861 §7.1.1. */
+export const solicitationFilter: readonly BpfInstruction[] = neighborFilter([
+  { code: JUMP_IF_EQUAL, jt: 0, jf: 1, k: NEIGHBOR_SOLICITATION },
+]);
+
+/** Accepts what `solicitationFilter` does, and advertisements as well: answers to questions of our own. */
+export const neighborMessageFilter: readonly BpfInstruction[] = neighborFilter([
+  { code: JUMP_IF_EQUAL, jt: 1, jf: 0, k: NEIGHBOR_SOLICITATION },
+  { code: JUMP_IF_EQUAL, jt: 0, jf: 1, k: NEIGHBOR_ADVERTISEMENT },
+]);
+
+/** `types` looks at the ICMP type, and is followed by "accept" and "refuse". */
+function neighborFilter(types: readonly BpfInstruction[]): readonly BpfInstruction[] {
+  const program: readonly BpfInstruction[] = [
+    { code: LOAD_BYTE, jt: 0, jf: 0, k: NEXT_HEADER_OFFSET },
+    { code: JUMP_IF_EQUAL, jt: 0, jf: REFUSE, k: ICMPV6 },
+    { code: LOAD_BYTE, jt: 0, jf: 0, k: HOP_LIMIT_OFFSET },
+    { code: JUMP_IF_EQUAL, jt: 0, jf: REFUSE, k: 255 },
+    { code: LOAD_BYTE, jt: 0, jf: 0, k: PACKET_TYPE },
+    { code: JUMP_IF_EQUAL, jt: REFUSE, jf: 0, k: PACKET_OTHERHOST },
+    { code: LOAD_BYTE, jt: 0, jf: 0, k: ICMP_TYPE_OFFSET },
+    ...types,
+    { code: RETURN, jt: 0, jf: 0, k: WHOLE_FRAME },
+    { code: RETURN, jt: 0, jf: 0, k: 0 },
+  ];
+  // A jump counts the instructions that it passes over.
+  return program.map((instruction, index) => {
+    const toRefusal = program.length - 2 - index;
+    const { jt, jf } = instruction;
+    return { ...instruction, jt: jt === REFUSE ? toRefusal : jt, jf: jf === REFUSE ? toRefusal : jf };
+  });
+}
+
+/** Accepts every frame of the socket's EtherType: for clients in tests and benchmarks. */
 export const acceptAllFilter: readonly BpfInstruction[] = [{ code: RETURN, jt: 0, jf: 0, k: WHOLE_FRAME }];
 
 /**
@@ -68,11 +112,24 @@ export const acceptAllFilter: readonly BpfInstruction[] = [{ code: RETURN, jt: 0
  * @throws SysError EPERM without the capability, ENODEV or ENXIO when the interface has gone.
  */
 export function openArpSocket(interfaceIndex: number, filter: readonly BpfInstruction[] = arpRequestFilter): PacketSocket {
+  return openPacketSocket({ interfaceIndex, etherType: ETHER_TYPE_ARP, filter });
+}
+
+/**
+ * Opens a packet socket for IPv6 on an interface, by index, of which a filter in the kernel lets neighbour discovery pass.
+ * Groups are joined elsewhere (`multicast-groups.ts`). Needs CAP_NET_RAW.
+ * @throws SysError EPERM without the capability, ENODEV or ENXIO when the interface has gone.
+ */
+export function openNdpSocket(interfaceIndex: number, filter: readonly BpfInstruction[] = solicitationFilter): PacketSocket {
+  return openPacketSocket({ interfaceIndex, etherType: ETHER_TYPE_IPV6, filter });
+}
+
+function openPacketSocket({ interfaceIndex, etherType, filter }: { readonly interfaceIndex: number; readonly etherType: number; readonly filter: readonly BpfInstruction[] }): PacketSocket {
   const fd = openPacketDescriptor();
   try {
     // The filter comes before the binding: not one unwanted frame gets in.
     attachFilter(fd, filter);
-    bindPacket(fd, { interfaceIndex, etherType: ETHER_TYPE_ARP });
+    bindPacket(fd, { interfaceIndex, etherType });
   } catch (error) {
     close(fd);
     throw error;

@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, test } from "vitest";
 
-import { formatIpAddress } from "../../wire/ip-address.ts";
+import { formatIpAddress, parseIpAddress } from "../../wire/ip-address.ts";
 import { BROADCAST_MAC, parseMacAddress, ZERO_MAC } from "../../wire/mac-address.ts";
 import type { Instant } from "../machine.ts";
-import { ANNOUNCE_SCHEDULE_MS, Announcer, BURST_FRAMES, MAX_BROADCAST_FRAMES_PER_SECOND, MAX_QUEUED_ANNOUNCEMENTS, REFRESH_INTERVAL_MS, REFRESH_JITTER } from "./announcer.ts";
+import { ANNOUNCE_SCHEDULE_MS, Announcer, BURST_FRAMES, MAX_BROADCAST_FRAMES_PER_SECOND, MAX_QUEUED_ANNOUNCEMENTS, REFRESH_INTERVAL_MS, REFRESH_JITTER, unsolicitedAdvertisement } from "./announcer.ts";
 import type { AnnouncerInput, AnnouncerOutput } from "./announcer.ts";
 import { ArpOperation, decodeArpPacket } from "./arp-packet.ts";
+import { decodeNeighborMessage } from "./ndp-packet.ts";
 
 const ETH0 = 2;
 const ETH1 = 3;
@@ -50,6 +51,25 @@ describe("announcer", () => {
     handle({ kind: "gained", address: VIP, interfaceIndexes: [ETH0] }, 0);
     runUntil(1100);
     expect(announcer.nextTimeout()).toBe(1100 + REFRESH_INTERVAL_MS * factor);
+  });
+
+  test("says it for IPv6 as an unsolicited advertisement with Override, from the address itself to all nodes", () => {
+    announcer = new Announcer({ next: () => 0.5 }, unsolicitedAdvertisement);
+    handle({ kind: "interfaceUp", interfaceIndex: ETH0, mac: MAC }, 0);
+    const [output] = announcer.handle({ kind: "gained", address: "fd00::80", interfaceIndexes: [ETH0] }, 0);
+    if (output?.kind !== "frame") throw new Error("nothing said");
+    expect(decodeNeighborMessage(output.bytes)).toEqual({
+      kind: "advertisement",
+      ethernetDestination: "33:33:00:00:00:01",
+      ethernetSource: MAC,
+      source: parseIpAddress("fd00::80"),
+      destination: parseIpAddress("ff02::1"),
+      target: parseIpAddress("fd00::80"),
+      fromRouter: false,
+      solicited: false,
+      override: true,
+      options: [{ kind: "targetLinkLayerAddress", mac: MAC }],
+    });
   });
 
   test("says it as a request for itself, to everybody", () => {

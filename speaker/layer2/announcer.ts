@@ -1,6 +1,7 @@
 /**
  * Tells the segment, unasked, where an address is: gratuitous ARP (RFC 5227 §3, "ARP announcement"), in the form of a
- * request with sender = target = the address, to everybody.
+ * request with sender = target = the address, to everybody; for IPv6 an unsolicited neighbour advertisement with Override
+ * (RFC 4861 §7.2.6) to all nodes. One machine for each of the two, alike in all but the frame.
  *
  * State per announced address: its interfaces and how far it is in the schedule: at 0, 50, 150, 500 and 1100 ms after it
  * was gained, then a refresh about once a minute. An interface that joins later gets the schedule to itself: pods come and
@@ -8,15 +9,17 @@
  * beyond that waits in the interface's queue, where addresses that somebody asked for lately go first. An address waits
  * at most once per interface, however often it comes due. An address that is lost leaves the queue at once.
  *
- * Left out for now: the reply form, unicast refreshes to recent askers, and IPv6 (unsolicited NeighborAdvertisements).
+ * Left out for now: ARP's reply form, and unicast refreshes to recent askers.
  */
 
 import type { Instant, Machine, Random } from "../machine.ts";
 import { parseIpAddress } from "../../wire/ip-address.ts";
 import { BROADCAST_MAC, ZERO_MAC } from "../../wire/mac-address.ts";
 import type { MacAddress } from "../../wire/mac-address.ts";
+import { ALL_NODES, multicastMac } from "../../wire/ipv6-multicast.ts";
 import { ArpOperation, encodeArpPacket } from "./arp-packet.ts";
 import { Deadlines } from "./deadlines.ts";
+import { encodeNeighborMessage } from "./ndp-packet.ts";
 
 /** Times of the first announcements, in milliseconds after the address was gained. */
 export const ANNOUNCE_SCHEDULE_MS: readonly number[] = [0, 50, 150, 500, 1100];
@@ -24,7 +27,7 @@ export const ANNOUNCE_SCHEDULE_MS: readonly number[] = [0, 50, 150, 500, 1100];
 export const REFRESH_INTERVAL_MS = 60_000;
 /** ...give or take this part of it, so that thousands of addresses do not come due together. */
 export const REFRESH_JITTER = 0.25;
-/** Most broadcast frames that leave one interface in any second. */
+/** Most announcements of one family that leave one interface in any second. */
 export const MAX_BROADCAST_FRAMES_PER_SECOND = 2_000;
 /** Of these, so many may leave at once after a pause. */
 export const BURST_FRAMES = 20;
@@ -41,7 +44,7 @@ const ONE_TOKEN = 1 - 1e-6;
 export type AnnouncerInput =
   /**
    * The address is ours on exactly these interfaces: the schedule starts on those that are new to it, or have another MAC
-   * than when it was announced there. Canonical IPv4 text.
+   * than when it was announced there. Canonical text, of the family that the machine announces.
    */
   | { readonly kind: "gained"; readonly address: string; readonly interfaceIndexes: readonly number[] }
   | { readonly kind: "lost"; readonly address: string }
@@ -75,16 +78,21 @@ interface Sender {
   readonly patient: Set<string>;
 }
 
+/** The frame that says "address is at mac" to the whole segment. */
+export type Announcement = (address: string, mac: MacAddress) => Uint8Array;
+
 export class Announcer implements Machine<AnnouncerInput, AnnouncerOutput> {
   readonly #random: Random;
+  readonly #announcement: Announcement;
   readonly #announced = new Map<string, Announced>();
   readonly #senders = new Map<number, Sender>();
   readonly #askedAt = new Map<string, Instant>();
   readonly #deadlines = new Deadlines();
   #lastNow: Instant = Number.NEGATIVE_INFINITY;
 
-  constructor(random: Random) {
+  constructor(random: Random, announcement: Announcement = gratuitousArp) {
     this.#random = random;
+    this.#announcement = announcement;
   }
 
   handle(input: AnnouncerInput, now: Instant): AnnouncerOutput[] {
@@ -206,7 +214,7 @@ export class Announcer implements Machine<AnnouncerInput, AnnouncerOutput> {
           if (sender.tokens < ONE_TOKEN) break;
           sender.tokens = Math.max(0, sender.tokens - 1);
           queue.delete(address);
-          frames.push({ kind: "frame", interfaceIndex, bytes: announcement(address, sender.mac), address });
+          frames.push({ kind: "frame", interfaceIndex, bytes: this.#announcement(address, sender.mac), address });
         }
       }
     }
@@ -219,8 +227,8 @@ function removeFrom(sender: Sender, address: string): void {
   sender.patient.delete(address);
 }
 
-/** The frame that says "address is at mac" to the whole segment. Target hardware address zero, as RFC 5227 §3 wants it ignored. */
-function announcement(address: string, mac: MacAddress): Uint8Array {
+/** For IPv4. Target hardware address zero, as RFC 5227 §3 wants it ignored. */
+export function gratuitousArp(address: string, mac: MacAddress): Uint8Array {
   const protocolAddress = parseIpAddress(address);
   return encodeArpPacket({
     ethernetDestination: BROADCAST_MAC,
@@ -230,5 +238,22 @@ function announcement(address: string, mac: MacAddress): Uint8Array {
     senderProtocolAddress: protocolAddress,
     targetHardwareAddress: ZERO_MAC,
     targetProtocolAddress: protocolAddress,
+  });
+}
+
+/** For IPv6. From the address itself, as the kernel of a host that has it would say it. */
+export function unsolicitedAdvertisement(address: string, mac: MacAddress): Uint8Array {
+  const target = parseIpAddress(address);
+  return encodeNeighborMessage({
+    kind: "advertisement",
+    ethernetDestination: multicastMac(ALL_NODES),
+    ethernetSource: mac,
+    source: target,
+    destination: ALL_NODES,
+    target,
+    fromRouter: false,
+    solicited: false,
+    override: true,
+    options: [{ kind: "targetLinkLayerAddress", mac }],
   });
 }

@@ -16,9 +16,11 @@ export interface LinkState {
   readonly noArp: boolean;
   readonly master?: number;
   readonly mac?: MacAddress;
+  /** Canonical text of its IPv6 link-local address. */
+  readonly linkLocal?: string;
 }
 
-/** Most interfaces that announce at once: each is a socket. Those with the lowest index win. */
+/** Most interfaces that announce at once: each has up to two sockets. Those with the lowest index win. */
 export const MAX_ANNOUNCING_INTERFACES = 1_000;
 
 /**
@@ -30,7 +32,8 @@ export function interfaceFacts(links: readonly LinkState[], exclude: readonly Re
   return links.map((link) => {
     const reason = unusableReason(link, exclude) ?? (usable >= MAX_ANNOUNCING_INTERFACES ? "tooMany" : undefined);
     if (reason === undefined) usable += 1;
-    const known = { name: link.name, index: link.index, mac: link.mac ?? ZERO_MAC };
+    const linkLocal = link.linkLocal === undefined ? {} : { linkLocal: link.linkLocal };
+    const known = { name: link.name, index: link.index, mac: link.mac ?? ZERO_MAC, ...linkLocal };
     return reason === undefined ? { ...known, usable: true } : { ...known, usable: false, reason };
   });
 }
@@ -52,7 +55,7 @@ export function sameInterfaceFacts(a: readonly InterfaceFact[], b: readonly Inte
     a.length === b.length &&
     a.every((fact, at) => {
       const other = b[at];
-      return other !== undefined && fact.index === other.index && fact.name === other.name && fact.mac === other.mac && fact.reason === other.reason;
+      return other !== undefined && fact.index === other.index && fact.name === other.name && fact.mac === other.mac && fact.linkLocal === other.linkLocal && fact.reason === other.reason;
     })
   );
 }

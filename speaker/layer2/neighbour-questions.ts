@@ -1,27 +1,25 @@
 /**
- * Questions by ARP, and the proof that a segment is heard. RFC 826 for the packets, RFC 5227 §1.1 for the probe.
+ * Questions by ARP and NDP, and the proof that a segment is heard. RFC 826 for the packets, RFC 5227 §1.1 for the probe;
+ * RFC 4861 for IPv6.
  *
  * State: this host's own interfaces, the addresses asked lately with the MAC that answered, and the default gateway, which
  * is asked once a second in any case, so that its silence is known when it matters.
  *
  * A question goes to the MAC that answered before, by unicast: fabrics exist that answer broadcast requests for hosts they
- * remember, dead ones included. It is broadcast while no MAC is known, and again after many questions in vain. Its sender is
- * this interface's own address in the target's subnet; where there is none, the question is a probe (sender 0.0.0.0), which
- * hosts answer all the same. Only an answer to a question counts as one.
- *
- * IPv4 only: an IPv6 address is asked by no frame here (that takes neighbour solicitations, RFC 4861), only by ICMP and TCP.
+ * remember, dead ones included. It is broadcast (for IPv6: sent to the solicited-node group) while no MAC is known, and again
+ * after many questions in vain. Only an answer to a question counts as one.
  */
 
 import type { Instant } from "../machine.ts";
-import { DecodeError } from "../../wire/decode-error.ts";
 import { formatIpAddress, parseIpAddress } from "../../wire/ip-address.ts";
 import type { IpAddress } from "../../wire/ip-address.ts";
-import { BROADCAST_MAC, macAddressToBytes, ZERO_MAC } from "../../wire/mac-address.ts";
+import { macAddressToBytes } from "../../wire/mac-address.ts";
 import type { MacAddress } from "../../wire/mac-address.ts";
-import { ArpOperation, decodeArpPacket, encodeArpPacket } from "./arp-packet.ts";
-import type { ArpPacket } from "./arp-packet.ts";
+import { decodeAnswer, encodeQuestion, ownAddressFor } from "./neighbour-frames.ts";
+import type { Subnet } from "./neighbour-frames.ts";
+import { ETHER_TYPE_IPV6 } from "./ndp-packet.ts";
 
-/** One of this host's interfaces. Addresses: canonical text of IPv4. */
+/** One of this host's interfaces. Addresses: canonical text. */
 export interface OwnSegment {
   readonly interfaceIndex: number;
   readonly mac: MacAddress;
@@ -44,6 +42,7 @@ export interface QuestionFrame {
 export type NeighbourFact =
   /** A frame came in that another station sent. At most one in HEARD_INTERVAL_MS for each interface. */
   | { readonly kind: "frame"; readonly interfaceIndex: number }
+  /** `arp` stands for NDP too. */
   | { readonly kind: "answer"; readonly address: string; readonly question: "arp"; readonly result: "answered" }
   /** The gateway answers now, or does not any more. */
   | { readonly kind: "gateway"; readonly heard: boolean };
@@ -66,14 +65,8 @@ const GATEWAY_MIN_INTERVAL_MS = 25;
 export const GATEWAY_MISSES = 3;
 export const GATEWAY_SILENT_FOR_MS = 120;
 
-const OPERATION_LOW_BYTE = 21;
 const SOURCE_OFFSET = 6;
-const UNSPECIFIED: IpAddress = { family: "IPv4", value: 0n };
-
-interface Subnet {
-  readonly own: IpAddress;
-  readonly mask: bigint;
-}
+const ETHER_TYPE_OFFSET = 12;
 
 interface Segment {
   readonly mac: MacAddress;
@@ -105,7 +98,7 @@ export class NeighbourQuestions {
     this.#segments.clear();
     this.#ownMacs.clear();
     for (const { interfaceIndex, mac, addresses } of segments) {
-      const subnets = addresses.map(({ address, prefixLength }) => ({ own: parseIpAddress(address), mask: 0xffffffffn & ~((1n << BigInt(32 - prefixLength)) - 1n) }));
+      const subnets = addresses.map(({ address, prefixLength }) => subnetOf(parseIpAddress(address), prefixLength));
       this.#segments.set(interfaceIndex, { mac, subnets });
       this.#ownMacs.add(macNumber(macAddressToBytes(mac), 0));
     }
@@ -114,7 +107,7 @@ export class NeighbourQuestions {
     for (const index of this.#lastHeard.keys()) if (!this.#segments.has(index)) this.#lastHeard.delete(index);
   }
 
-  /** The default gateway, undefined when there is none (for IPv4). */
+  /** The default gateway, undefined when there is none. */
   setGateway(gateway: SegmentGateway | undefined): void {
     if (gateway?.address === this.#gateway?.address && gateway?.interfaceIndex === this.#gateway?.interfaceIndex) return;
     this.#gateway = gateway;
@@ -124,11 +117,11 @@ export class NeighbourQuestions {
 
   /** Asks a node on the segments that its address belongs to; the gateway too, so that whoever hears neither suspects itself. */
   ask(address: string, now: Instant): QuestionFrame[] {
-    if (address.includes(":")) return [];
     const target = parseIpAddress(address);
     const frames: QuestionFrame[] = [];
     for (const [interfaceIndex, segment] of this.#segments) {
-      if (frames.length < MAX_INTERFACES_PER_QUESTION && ownAddressFor(segment, target) !== undefined) frames.push(this.#question(interfaceIndex, { segment, target, address, now }));
+      const isWanted = frames.length < MAX_INTERFACES_PER_QUESTION && ownAddressFor(segment.subnets, target) !== undefined;
+      if (isWanted) frames.push(...this.#question(interfaceIndex, { segment, target, address, now }));
     }
     return [...frames, ...this.#askGatewaySoon(now)];
   }
@@ -137,9 +130,7 @@ export class NeighbourQuestions {
   askSegment(interfaceIndex: number, addresses: readonly string[], now: Instant): QuestionFrame[] {
     const segment = this.#segments.get(interfaceIndex);
     if (segment === undefined) return [];
-    const frames = addresses
-      .filter((address) => !address.includes(":"))
-      .map((address) => this.#question(interfaceIndex, { segment, target: parseIpAddress(address), address, now }));
+    const frames = addresses.flatMap((address) => this.#question(interfaceIndex, { segment, target: parseIpAddress(address), address, now }));
     return this.#gateway?.interfaceIndex === interfaceIndex ? [...frames, ...this.#askGatewaySoon(now)] : frames;
   }
 
@@ -151,14 +142,12 @@ export class NeighbourQuestions {
       this.#lastHeard.set(interfaceIndex, now);
       facts.push({ kind: "frame", interfaceIndex });
     }
-    // Requests are most of what comes, and no answers: they are not taken apart here.
-    if (bytes[OPERATION_LOW_BYTE] !== ArpOperation.reply) return facts;
-    const reply = decodeReply(bytes);
-    if (reply === undefined || reply.ethernetDestination !== this.#segments.get(interfaceIndex)?.mac) return facts;
-    const address = formatIpAddress(reply.senderProtocolAddress);
+    const answer = decodeAnswer(bytes, (bytes[ETHER_TYPE_OFFSET] ?? 0) * 256 + (bytes[ETHER_TYPE_OFFSET + 1] ?? 0) === ETHER_TYPE_IPV6);
+    if (answer === undefined || answer.ethernetDestination !== this.#segments.get(interfaceIndex)?.mac) return facts;
+    const address = formatIpAddress(answer.target);
     const neighbour = this.#neighbours.get(keyOf(interfaceIndex, address));
     if (neighbour === undefined || neighbour.unanswered === 0 || now - neighbour.lastAsked > ANSWER_WITHIN_MS) return facts;
-    neighbour.mac = reply.senderHardwareAddress;
+    neighbour.mac = answer.mac;
     neighbour.unanswered = 0;
     facts.push({ kind: "answer", address, question: "arp", result: "answered" });
     if (address === this.#gateway?.address && interfaceIndex === this.#gateway.interfaceIndex) {
@@ -211,23 +200,16 @@ export class NeighbourQuestions {
     if (segment === undefined) return [];
     // While it is in doubt it is asked faster: until it answers, or counts as silent.
     if (this.#gatewayHeard) this.#askGatewayAt = now + GATEWAY_DOUBT_INTERVAL_MS;
-    return [this.#question(interfaceIndex, { segment, target: parseIpAddress(address), address, now })];
+    return this.#question(interfaceIndex, { segment, target: parseIpAddress(address), address, now });
   }
 
-  #question(interfaceIndex: number, question: { readonly segment: Segment; readonly target: IpAddress; readonly address: string; readonly now: Instant }): QuestionFrame {
+  /** One frame; none when the interface has no address to ask from. */
+  #question(interfaceIndex: number, question: { readonly segment: Segment; readonly target: IpAddress; readonly address: string; readonly now: Instant }): QuestionFrame[] {
     const { segment, target, address, now } = question;
     const neighbour = this.#remember(keyOf(interfaceIndex, address), now);
-    const destination = neighbour.unanswered > BROADCAST_AFTER ? BROADCAST_MAC : (neighbour.mac ?? BROADCAST_MAC);
-    const bytes = encodeArpPacket({
-      ethernetDestination: destination,
-      ethernetSource: segment.mac,
-      operation: ArpOperation.request,
-      senderHardwareAddress: segment.mac,
-      senderProtocolAddress: ownAddressFor(segment, target) ?? UNSPECIFIED,
-      targetHardwareAddress: ZERO_MAC,
-      targetProtocolAddress: target,
-    });
-    return { interfaceIndex, bytes };
+    const to = neighbour.unanswered > BROADCAST_AFTER ? undefined : neighbour.mac;
+    const bytes = encodeQuestion({ ...segment, target, to });
+    return bytes === undefined ? [] : [{ interfaceIndex, bytes }];
   }
 
   #remember(key: string, now: Instant): Neighbour {
@@ -245,20 +227,9 @@ export class NeighbourQuestions {
   }
 }
 
-/** The reply in a frame, if it is one and its sender is somebody. */
-function decodeReply(bytes: Uint8Array): ArpPacket | undefined {
-  try {
-    const packet = decodeArpPacket(bytes);
-    const isSomebody = packet.senderHardwareAddress !== BROADCAST_MAC && packet.senderHardwareAddress !== ZERO_MAC;
-    return packet.operation === ArpOperation.reply && isSomebody ? packet : undefined;
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    return undefined;
-  }
-}
-
-function ownAddressFor({ subnets }: Segment, target: IpAddress): IpAddress | undefined {
-  return subnets.find(({ own, mask }) => (own.value & mask) === (target.value & mask))?.own;
+function subnetOf(own: IpAddress, prefixLength: number): Subnet {
+  const bits = own.family === "IPv4" ? 32 : 128;
+  return { own, mask: ((1n << BigInt(prefixLength)) - 1n) << BigInt(bits - prefixLength) };
 }
 
 function keyOf(interfaceIndex: number, address: string): string {

@@ -22,7 +22,7 @@ import type { ArpPacket } from "./arp-packet.ts";
 export type ResponderInput =
   /** A frame as the interface received it. */
   | { readonly kind: "frame"; readonly interfaceIndex: number; readonly bytes: Uint8Array }
-  /** The address is ours on exactly these interfaces from now on. Address: canonical text of an IPv4 address. */
+  /** The address is ours on exactly these interfaces from now on. Address: canonical text, of the family that the machine answers for. */
   | { readonly kind: "own"; readonly address: string; readonly interfaceIndexes: readonly number[] }
   | { readonly kind: "disown"; readonly address: string }
   | { readonly kind: "interfaceUp"; readonly interfaceIndex: number; readonly mac: MacAddress }
@@ -30,12 +30,12 @@ export type ResponderInput =
 
 /** Why a frame got no answer. */
 export type DropReason =
-  /** Not an ARP packet for IPv4 over Ethernet. */
+  /** Not an ARP packet for IPv4 over Ethernet; not a neighbour solicitation or advertisement that RFC 4861 lets pass. */
   | "malformed"
   /** The interface went away while the frame waited. */
   | "interfaceDown"
   | "notRequest"
-  /** Its Ethernet destination is neither broadcast nor this interface. */
+  /** Its Ethernet destination is neither broadcast (for NDP: an IPv6 multicast address) nor this interface. */
   | "notForUs"
   /** It came from this interface's own MAC: a loop, or an echo of ours. */
   | "ownFrame"

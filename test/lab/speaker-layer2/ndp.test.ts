@@ -1,0 +1,119 @@
+/** IPv6 on the segment: who answers neighbour solicitations, what is said unasked, and that packets arrive. */
+import assert from "node:assert/strict";
+import { afterEach, test } from "vitest";
+import { clear, describeOnLab } from "../describe-on-lab.ts";
+import { eventually } from "../eventually.ts";
+import { CLIENT, type Lab } from "../lab.ts";
+import { leaderOtherThan } from "../leaders.ts";
+import { WITHIN, expectAnswerFrom, expectLeader, expectSilence, serviceOf, settledLeader } from "../observe.ts";
+import { advertisement, pool } from "../resources.ts";
+import { app } from "../walkthrough/manifests.ts";
+
+const CONFIGURATION = `${pool("main", ["172.20.250.10-172.20.250.60", "fd00:20::1000-fd00:20::10ff"])}${advertisement("all")}---\n`;
+const DUAL_STACK = ["ipFamilyPolicy: RequireDualStack"];
+const IPV6_ONLY = ["ipFamilyPolicy: SingleStack", "ipFamilies: [IPv6]"];
+
+describeOnLab("NDP", { name: "ndp", nodes: 3, herald: { controllers: 1 } }, (lab) => {
+  afterEach(() => clear(lab()));
+
+  test("of a dual-stack Service the leader alone answers for both addresses, with its own MAC, and both reach pods", async () => {
+    await lab().apply(CONFIGURATION + app({ name: "web", serviceSpec: DUAL_STACK }));
+    const [ipv4 = "", ipv6 = ""] = await expectAddresses(lab(), "web", 2);
+    assert.match(ipv6, /^fd00:20::10/);
+    const leader = await settledLeader(lab(), "web");
+    await expectLeader(lab(), "web", ipv4, leader);
+    await expectNeighbour(lab(), ipv6, leader);
+    for (const url of [`http://${ipv4}/`, `http://[${ipv6}]/`]) {
+      const answer = await eventually(() => lab().curl(CLIENT, url), { ...WITHIN, what: `${url} answers` });
+      assert.match(answer.pod, /^web-/);
+    }
+    // The kernel of the client asked as kernels do, and learned what ndisc6 was told.
+    const { stdout } = await lab().exec(CLIENT, ["ip", "-6", "neigh", "show", ipv6]);
+    assert.ok(stdout.toLowerCase().includes(await lab().nodeMac(leader)), stdout);
+  });
+
+  test("the node is in the address's solicited-node group while it announces it, and in no other", async () => {
+    await lab().apply(CONFIGURATION + app({ name: "web", serviceSpec: IPV6_ONLY }));
+    const [address = ""] = await expectAddresses(lab(), "web", 1);
+    const leader = await settledLeader(lab(), "web");
+    const group = `ff02::1:ff00:${address.split(":").at(-1)}`;
+    await eventually(async () => assert.deepEqual(await membersOf(lab(), group), [leader]), { ...WITHIN, what: `${leader} joins ${group}` });
+    await lab().kubectl(["delete", "service", "web", "-n", "default"]);
+    await eventually(async () => assert.deepEqual(await membersOf(lab(), group), []), { ...WITHIN, what: `everybody has left ${group}` });
+  });
+
+  test("a host that is about to take the address learns that it is in use", async () => {
+    await lab().apply(CONFIGURATION + app({ name: "web", serviceSpec: IPV6_ONLY }));
+    const [address = ""] = await expectAddresses(lab(), "web", 1);
+    await expectNeighbour(lab(), address, await settledLeader(lab(), "web"));
+    await succeed(lab(), ["sysctl", "-q", "-w", "net.ipv6.conf.eth0.accept_dad=1", "net.ipv6.conf.all.accept_dad=1"]);
+    try {
+      await succeed(lab(), ["ip", "address", "add", `${address}/128`, "dev", "eth0"]);
+      await eventually(async () => {
+        const { stdout } = await lab().exec(CLIENT, ["ip", "-6", "address", "show", "dev", "eth0"]);
+        assert.match(stdout, new RegExp(`${address}/128 .*dadfailed`));
+      }, { ...WITHIN, what: "the client gives the address up" });
+    } finally {
+      await lab().exec(CLIENT, ["ip", "address", "delete", `${address}/128`, "dev", "eth0"]);
+      await succeed(lab(), ["sysctl", "-q", "-w", "net.ipv6.conf.eth0.accept_dad=0", "net.ipv6.conf.all.accept_dad=0"]);
+    }
+  });
+
+  test("the leader loses power: another says at once to all that the address is here, and answers; after deletion nobody does", async () => {
+    await lab().apply(CONFIGURATION + app({ name: "web", serviceSpec: DUAL_STACK }));
+    const [ipv4 = "", ipv6 = ""] = await expectAddresses(lab(), "web", 2);
+    const first = await settledLeader(lab(), "web");
+    await expectNeighbour(lab(), ipv6, first);
+    const capture = await lab().capture(CLIENT, `icmp6 and ip6[40] = 136 and src host ${ipv6} and dst host ff02::1`);
+    await lab().powerOff(first);
+    const second = await leaderOtherThan(lab(), "web", [first]);
+    await expectNeighbour(lab(), ipv6, second);
+    await eventually(() => expectAnswerFrom(lab(), ipv4, second), { ...WITHIN, what: "IPv4 moves along" });
+    const mac = await lab().nodeMac(second);
+    // The sixth comes a minute later.
+    const said = (await capture.stop()).filter((line) => line.includes(`${mac} > 33:33:00:00:00:01`));
+    assert.ok(said.length >= 2, `${said.length} unsolicited advertisements of ${second}`);
+    for (const line of said) assert.match(line, /neighbor advertisement, tgt is fd00:20::10/);
+    await lab().restore(first);
+    await lab().kubectl(["delete", "service", "web", "-n", "default"]);
+    await eventually(async () => assert.deepEqual(await askNeighbours(lab(), ipv6), []), { ...WITHIN, what: `silence for ${ipv6}` });
+    await expectSilence(lab(), ipv4);
+  });
+});
+
+/** Waits until the Service has so many addresses, IPv4 before IPv6. */
+function expectAddresses(lab: Lab, name: string, count: number): Promise<string[]> {
+  return eventually(async () => {
+    const addresses = ((await serviceOf(lab, name)).status.loadBalancer.ingress ?? []).map(({ ip = "" }) => ip);
+    assert.equal(addresses.length, count, addresses.join(" "));
+    return addresses.toSorted((a, b) => Number(a.includes(":")) - Number(b.includes(":")));
+  }, { ...WITHIN, what: `${name} gets ${count} addresses` });
+}
+
+/** MACs that answer a neighbour solicitation of the client's, in lower case. */
+async function askNeighbours(lab: Lab, address: string): Promise<string[]> {
+  // Without -1 it waits for all answers to each of its questions.
+  const { stdout } = await lab.exec(CLIENT, ["ndisc6", "-m", "-q", "-r", "2", "-w", "300", address, "eth0"]);
+  return stdout.split("\n").map((line) => line.trim().toLowerCase()).filter((line) => line !== "");
+}
+
+/** Waits until exactly this node's MAC answers. */
+async function expectNeighbour(lab: Lab, address: string, node: string): Promise<void> {
+  const mac = await lab.nodeMac(node);
+  await eventually(async () => assert.deepEqual([...new Set(await askNeighbours(lab, address))], [mac]), { ...WITHIN, what: `${node} answers for ${address}` });
+}
+
+/** Nodes that are members of the group on eth0. */
+async function membersOf(lab: Lab, group: string): Promise<string[]> {
+  const members: string[] = [];
+  for (const node of lab.nodes) {
+    const { stdout } = await lab.exec(node, ["ip", "maddress", "show", "dev", "eth0"]);
+    if (stdout.split(/\s+/).includes(group)) members.push(node);
+  }
+  return members;
+}
+
+async function succeed(lab: Lab, argv: readonly string[]): Promise<void> {
+  const { code, stderr } = await lab.exec(CLIENT, argv);
+  assert.equal(code, 0, stderr);
+}
