@@ -75,8 +75,9 @@ function ingressPatch(service: Service, addresses: readonly IpAddress[] | "untou
   return same ? undefined : desired;
 }
 
+/** An API server before Kubernetes 1.29 drops the mode, and means VIP; writing it again and again would help nobody. */
 function sameIngress(current: LoadBalancerIngress, desired: LoadBalancerIngress | undefined): boolean {
-  return current.ip === desired?.ip && current.hostname === undefined && current.ipMode === "VIP";
+  return current.ip === desired?.ip && current.hostname === undefined && (current.ipMode ?? "VIP") === "VIP";
 }
 
 function conditionsPatch(service: Service, verdict: Verdict | undefined, now: string): readonly Condition[] | undefined {
