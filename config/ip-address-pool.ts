@@ -5,7 +5,7 @@ import { fieldOf, readBoolean, readInteger, readList, readObject, readString, re
 import { readSelectors } from "./label-selector.ts";
 import type { RangeSet } from "./range-set.ts";
 
-/** Every range of every pool read so far; the note is the entry as its author wrote it. */
+/** Every range of every pool read so far; the note is the entry as its author wrote it, quoted, and the pool that it is of. */
 export type DefinedRanges = RangeSet<string>;
 
 /**
@@ -36,9 +36,9 @@ function readAddresses(field: Field, pool: string, defined: DefinedRanges): IpRa
     if (text === undefined) continue;
     const range = readRange(entry, text);
     if (range === undefined) continue;
-    const conflict = defined.add(range, text);
+    const conflict = defined.add(range, `${JSON.stringify(text)} of pool ${JSON.stringify(pool)}`);
     if (conflict === undefined) ranges.push(range);
-    else entry.errors.add(entry.path, `CIDR ${JSON.stringify(text)} in pool ${JSON.stringify(pool)} overlaps with already defined CIDR ${JSON.stringify(conflict.overlapped)}`);
+    else entry.errors.add(entry.path, `CIDR ${JSON.stringify(text)} in pool ${JSON.stringify(pool)} overlaps with already defined CIDR ${conflict.overlapped}`);
   }
   return ranges;
 }

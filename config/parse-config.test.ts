@@ -96,8 +96,8 @@ describe("overlap", () => {
       pool("b", { addresses: ["10.0.0.128/25"] }),
       pool("a", { addresses: ["10.0.0.7/24", "10.0.0.1 - 10.0.0.2"] }),
     ])).toEqual([
-      { kind: "IPAddressPool", name: "a", path: "spec.addresses[1]", message: 'CIDR "10.0.0.1 - 10.0.0.2" in pool "a" overlaps with already defined CIDR "10.0.0.7/24"' },
-      { kind: "IPAddressPool", name: "b", path: "spec.addresses[0]", message: 'CIDR "10.0.0.128/25" in pool "b" overlaps with already defined CIDR "10.0.0.7/24"' },
+      { kind: "IPAddressPool", name: "a", path: "spec.addresses[1]", message: 'CIDR "10.0.0.1 - 10.0.0.2" in pool "a" overlaps with already defined CIDR "10.0.0.7/24" of pool "a"' },
+      { kind: "IPAddressPool", name: "b", path: "spec.addresses[0]", message: 'CIDR "10.0.0.128/25" in pool "b" overlaps with already defined CIDR "10.0.0.7/24" of pool "a"' },
     ]);
   });
 

@@ -1,8 +1,8 @@
 /**
  * The allocator: (pools, who holds what, a request) -> addresses or a reason. Pure: no clock, no randomness, no API.
  *
- * Automatic assignment looks first at the pools whose serviceAllocation names the Service, in order of priority and then
- * of name, after that at the pools without serviceAllocation in order of name; in a pool the ranges go in spec order and
+ * Automatic assignment looks first at the pools whose serviceAllocation admits the Service, in order of priority and then
+ * of name, after that at the pools without serviceAllocation in order of name (docs/addresses.md); in a pool the ranges go in spec order and
  * the lowest address of the first range that has one is taken. An address has one holder, or several that share it on
  * terms which fit (`sharing.ts`). Whoever holds an address keeps it until it is released, even while a request for a
  * better one is refused.
@@ -249,8 +249,10 @@ export class Allocator {
 
   #findAutomatic(request: AllocationRequest): AllocationResult {
     if (request.pool === undefined) {
-      const candidates = this.#candidates(request);
-      return this.#findInPools(request, candidates) ?? this.#exhausted(request, candidates);
+      const { current, pinned, plain } = this.#candidates(request);
+      // What it is in already can give it most without taking anything away.
+      const stayed = current === undefined ? undefined : this.#freeIn(request, current, request.families);
+      return stayed ?? this.#findInPools(request, pinned) ?? this.#findInPools(request, plain) ?? this.#exhausted(request, [...pinned, ...plain]);
     }
     const state = this.#table.states.get(request.pool);
     if (state === undefined) return refuse("UnknownPool", `unknown pool "${request.pool}"`);
@@ -275,8 +277,8 @@ export class Allocator {
     return refuse("NoFreeAddress", message);
   }
 
-  /** Pools open to automatic assignment, in the order they are tried: the one that the Service is in already comes first. */
-  #candidates(request: AllocationRequest): PoolState[] {
+  /** Pools open to automatic assignment, in the order they are tried, and the one among them that the Service is in. */
+  #candidates(request: AllocationRequest): { readonly current: PoolState | undefined; readonly pinned: readonly PoolState[]; readonly plain: readonly PoolState[] } {
     const pinned: PoolState[] = [];
     const plain: PoolState[] = [];
     for (const state of this.#table.states.values()) {
@@ -286,11 +288,11 @@ export class Allocator {
     }
     // The sort is stable, so that equal priorities stay in the order of names.
     pinned.sort((a, b) => priorityOf(a.pool) - priorityOf(b.pool));
-    const candidates = [...pinned, ...plain];
-    const current = candidates.findIndex((state) => state.pool.name === this.#holdings.get(request.service)?.pool);
-    return current <= 0 ? candidates : [...candidates.splice(current, 1), ...candidates];
+    const name = this.#holdings.get(request.service)?.pool;
+    return { current: [...pinned, ...plain].find((state) => state.pool.name === name), pinned, plain };
   }
 
+  /** All families from the first of these pools that has them all, or else one where that is enough. */
   #findInPools(request: AllocationRequest, states: readonly PoolState[]): AllocationResult | undefined {
     for (const state of states) {
       const found = this.#freeIn(request, state, request.families);
