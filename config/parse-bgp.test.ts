@@ -124,6 +124,12 @@ describe("a BGPPeer", () => {
     expect(errorsOf({ peers }, { nodes, references: "now" })).toEqual([expect.objectContaining({ name: "p1", message: `BGPPeer "p0" already exists for ${what}, and both select the same node` })]);
   });
 
+  it("may share a node with every other while the nodes are not known", () => {
+    const peers = ["a", "b"].map((name) => peer({ nodeSelectors: [zone(name)] }, name));
+    expect(errorsOf({ peers }, { nodes: "any", references: "now" })).toHaveLength(1);
+    expect(errorsOf({ peers: [peer({}, "a"), peer({ peerAddress: "10.0.0.2" }, "b")] }, { nodes: "any", references: "now" })).toEqual([]);
+  });
+
   it.each([
     [[{ nodeSelectors: [zone("a")] }, { nodeSelectors: [zone("b")] }], [{ zone: "a" }, { zone: "b" }]],
     [[{}, { nodeSelectors: [zone("c")] }], [{ zone: "a" }]],

@@ -25,8 +25,11 @@ export interface BgpResources {
 }
 
 export interface BgpContext {
-  /** Labels of the nodes that the configuration is for: all of the cluster's, or just one's own. */
-  readonly nodes: readonly (Labels | undefined)[];
+  /**
+   * Labels of the nodes that the configuration is for: all of the cluster's, or just one's own. "any" assumes that any two
+   * selectors share a node: what is valid then is valid with every set of nodes.
+   */
+  readonly nodes: readonly (Labels | undefined)[] | "any";
   /**
    * "now": a BFD profile or the name of a community that is referred to and missing is an error. "later": it may still
    * come, as while objects are applied one after another.
@@ -144,7 +147,7 @@ function overlap(a: readonly string[], b: readonly string[]): boolean {
 
 /** Whether one node is selected by both. Two lists that are both empty select every node, even one that is yet to come. */
 function shareANode(a: readonly LabelSelector[], b: readonly LabelSelector[], nodes: BgpContext["nodes"]): boolean {
-  return (a.length === 0 && b.length === 0) || nodes.some((labels) => matchesAny(a, labels) && matchesAny(b, labels));
+  return (a.length === 0 && b.length === 0) || nodes === "any" || nodes.some((labels) => matchesAny(a, labels) && matchesAny(b, labels));
 }
 
 function byName(objects: readonly CustomResource[]): CustomResource[] {

@@ -15,7 +15,7 @@ const created = { uid: "u", operation: "CREATE", namespace: "n", name: "x", obje
 
 describe("an AdmissionReview", () => {
   it("is read from what an API server sends", () => {
-    // As kube-apiserver 1.34 sends it, shortened.
+    // As kube-apiserver sends it, shortened.
     const review = {
       ...envelope,
       request: {

@@ -4,7 +4,7 @@
  */
 import type { IssuedCertificate } from "../../kube/certificates.ts";
 import type { KubeClient } from "../../kube/client.ts";
-import { HttpRefusal, type JsonServer, startJsonServer } from "../../kube/json-server.ts";
+import { HttpRefusal, type JsonRoute, type JsonServer, startJsonServer } from "../../kube/json-server.ts";
 import { type KubeObject, nodes } from "../../kube/objects.ts";
 import { ServingCertificate } from "../../kube/serving-certificate.ts";
 import type { TlsSettings } from "../../kube/tls-settings.ts";
@@ -151,12 +151,12 @@ export class Webhooks {
 }
 
 /** What the server answers, by path. @throws HttpRefusal 400 for what can't be understood. */
-export function webhookRoutes({ client, namespace }: Pick<WebhooksOptions, "client" | "namespace">): ReadonlyMap<string, (body: unknown) => unknown> {
+export function webhookRoutes({ client, namespace }: Pick<WebhooksOptions, "client" | "namespace">): ReadonlyMap<string, JsonRoute> {
   const existing: ExistingObjects = {
     list: async (type) => (await client.list(type, { namespace })).items,
     nodes: async () => (await client.list(nodes, { transform: labelsOnly })).items.map(({ metadata }) => metadata.labels),
   };
-  const routes = new Map<string, (body: unknown) => unknown>([[CONVERSION_PATH, convert]]);
+  const routes = new Map<string, JsonRoute>([[CONVERSION_PATH, convert]]);
   for (const [path, validation] of validations) {
     routes.set(path, async (body) => {
       const request = understood(() => decodeAdmissionReview(body));
