@@ -32,8 +32,9 @@ release: ## all of it for both architectures in dist/release, with checksums; DR
 	@scripts/setup npm helm
 	@$(BIN)/node scripts/release.ts $(if $(DRAFT),--draft)
 
-demo: build ## the walkthrough on a real API server, narrated
-	@$(BIN)/node test/lab/walkthrough/demo.ts
+demo: setup ## the walkthrough, narrated: Herald's image and chart on real kubelets; LIGHT=1 without them
+	@$(if $(LIGHT),$(BIN)/node scripts/build.ts,$(BIN)/node scripts/image.ts)
+	@LIGHT=$(LIGHT) $(BIN)/node test/lab/walkthrough/demo.ts
 
 lab: build ## a cluster of network namespaces to play with (= scripts/lab up)
 	@scripts/lab up

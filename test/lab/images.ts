@@ -13,10 +13,18 @@ export interface LabImage {
   readonly archive: string;
 }
 
+/** What a pod spec says; whether the image is built is another matter. */
+export function labImageReference(name: LabImageName): string {
+  return `herald.invalid/lab/${name}:${tagOf(name)}`;
+}
+
 /** @throws LabUnavailable when scripts/setup has not built it. */
 export function labImage(name: LabImageName): LabImage {
-  const tag = goSourcesSum(join(CHECKOUT, "test/lab/images", name));
-  const archive = join(cacheFolder(), "images", `${name}-${tag}.tar`);
+  const archive = join(cacheFolder(), "images", `${name}-${tagOf(name)}.tar`);
   if (!existsSync(archive)) throw new LabUnavailable(`The full lab needs the image ${name}, which is not built on this machine: run 'scripts/setup full'.`);
-  return { reference: `herald.invalid/lab/${name}:${tag}`, archive };
+  return { reference: labImageReference(name), archive };
+}
+
+function tagOf(name: LabImageName): string {
+  return goSourcesSum(join(CHECKOUT, "test/lab/images", name));
 }

@@ -1,4 +1,7 @@
 /** What the walkthrough applies, as YAML that a user could paste. */
+import { onBackend } from "../full/full-lab.ts";
+import { BACKEND_HOST } from "../hosts.ts";
+import { labImageReference } from "../images.ts";
 
 /** Pool and advertisement, verbatim from the user's story; also in pool.yaml beside this file. */
 export const POOL_FILE = new URL("./pool.yaml", import.meta.url);
@@ -24,7 +27,8 @@ export function app(options: AppOptions): string {
 }
 
 export function deployment({ name, replicas = 2, nodeName, udp = false }: AppOptions): string {
-  const selector = nodeName === undefined ? "" : `      nodeSelector: {kubernetes.io/hostname: ${nodeName}}\n`;
+  const place = nodeName === BACKEND_HOST ? onBackend() : nodeName === undefined ? {} : { nodeSelector: { "kubernetes.io/hostname": nodeName } };
+  const placeLines = Object.entries(place).map(([key, value]) => `      ${key}: ${JSON.stringify(value)}\n`).join("");
   return `apiVersion: apps/v1
 kind: Deployment
 metadata: {name: ${name}, namespace: default}
@@ -34,8 +38,14 @@ spec:
   template:
     metadata: {labels: {app: ${name}}}
     spec:
-${selector}      containers:
-      - {name: web, image: "web", ports: [{containerPort: 8080}${udp ? ", {containerPort: 8081, protocol: UDP}" : ""}]}
+${placeLines}      containers:
+      - name: web
+        image: ${labImageReference("backend")}
+        ports: [{containerPort: 8080}${udp ? ", {containerPort: 8081, protocol: UDP}" : ""}]
+        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+        env:
+        - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
 `;
 }
 

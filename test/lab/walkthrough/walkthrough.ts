@@ -168,7 +168,7 @@ async function powerLost({ lab, say }: Context): Promise<void> {
   const next = await newLeader(lab, leader);
   await prober.untilSteady(Date.now());
   const gaps = { udp: Math.round(prober.attempts().longestGapMs("udp", since)), tcp: Math.round(prober.attempts().longestGapMs("tcp", since)) };
-  await expectAnswerFrom(lab, address, next);
+  await eventually(() => expectAnswerFrom(lab, address, next), { ...WITHIN, what: `${next} answers for ${address}` });
   say(`${leader} lost its power, ${next} answers. Longest gap between two answers: UDP ${gaps.udp} ms, TCP ${gaps.tcp} ms`);
   assert.ok(gaps.udp < GAP_LIMIT_MS && gaps.tcp < GAP_LIMIT_MS, "one short gap");
   assert.ok((await eventsOf(lab, "busy")).some((event) => event.includes(`announcing from node "${next}"`)), "the event names the new leader");

@@ -1,0 +1,52 @@
+/** The first and the last step of the user's story where there are real kubelets: `helm install` and `helm uninstall`. */
+import assert from "node:assert/strict";
+import { eventually } from "../eventually.ts";
+import type { FullLab } from "../full/full-lab.ts";
+import { WITHIN } from "../observe.ts";
+import { HERALD_NAMESPACE } from "../pods.ts";
+import { app } from "./manifests.ts";
+
+/** What a step may use. */
+export interface InstallationContext {
+  readonly lab: FullLab;
+  /** Shows a line to whoever watches. */
+  readonly say: (line: string) => void;
+}
+
+/** Installs Herald from its image and its chart: one controller leads, a speaker runs on every node, all pods are Ready, and the members' secret exists. */
+export async function install({ lab, say }: InstallationContext): Promise<void> {
+  await lab.startHerald({}, say);
+  say(await lab.kubectl(["get", "pods", "-n", HERALD_NAMESPACE, "-o", "wide"]));
+  const speakers = (await lab.kubectl(["get", "pods", "-n", HERALD_NAMESPACE, "-l", "app.kubernetes.io/component=speaker", "-o", 'jsonpath={range .items[*]}{.spec.nodeName}{"\\n"}{end}'])).trim().split("\n");
+  assert.deepEqual(speakers.toSorted(), lab.allNodes);
+  const holder = await eventually(async () => {
+    const leases = JSON.parse(await lab.kubectl(["get", "leases", "-n", HERALD_NAMESPACE, "-o", "json"])) as { items: { spec: { holderIdentity?: string } }[] };
+    assert.equal(leases.items.length, 1);
+    assert.ok(leases.items[0]?.spec.holderIdentity);
+    return leases.items[0].spec.holderIdentity;
+  }, { ...WITHIN, what: "a controller that holds the Lease" });
+  say(`${holder} leads`);
+  const secret = await lab.get("secret", HERALD_NAMESPACE, "metallb-memberlist") as { data: Record<string, string> };
+  assert.deepEqual(Object.keys(secret.data), ["secretkey"]);
+}
+
+/** Uninstalls Herald while a Service has an address: nothing is left running, nobody answers any more, and what the user made is there. */
+export async function uninstall({ lab, say }: InstallationContext): Promise<void> {
+  await lab.apply(app({ name: "last" }));
+  const address = await eventually(async () => {
+    const found = await lab.get("service", "default", "last") as { status: { loadBalancer: { ingress?: { ip: string }[] } } };
+    const ip = found.status.loadBalancer.ingress?.[0]?.ip;
+    assert.ok(ip !== undefined);
+    assert.notDeepEqual(await lab.arping("client", ip), []);
+    return ip;
+  }, { timeoutMs: 60_000, what: "somebody who answers for a last Service" });
+  await lab.stopHerald();
+  assert.deepEqual(await lab.arping("client", address, { count: 3 }), []);
+  assert.equal((await lab.kubectl(["get", "deployments,daemonsets,pods", "-n", HERALD_NAMESPACE, "-o", "name"])).trim(), "");
+  const kept = await lab.kubectl(["get", "ipaddresspools,l2advertisements", "-n", HERALD_NAMESPACE, "-o", "name"]);
+  assert.deepEqual(kept.trim().split("\n"), ["ipaddresspool.metallb.io/my-ippool", "l2advertisement.metallb.io/my-l2-advertise"]);
+  const { status } = await lab.get("service", "default", "last") as { status: { loadBalancer: { ingress?: { ip: string }[] } } };
+  assert.equal(status.loadBalancer.ingress?.[0]?.ip, address);
+  say(`nothing of Herald runs, nobody answers for ${address}; kept: ${kept.trim().replaceAll("\n", ", ")}`);
+  await lab.kubectl(["delete", "service,deployment", "last", "-n", "default", "--wait=false"]);
+}
