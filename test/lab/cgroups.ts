@@ -4,6 +4,8 @@ import { namespaceOf } from "./hosts.ts";
 import { poll } from "./poll.ts";
 
 const ROOT = "/sys/fs/cgroup";
+/** A version 2 hierarchy beside those of version 1. */
+const UNIFIED = join(ROOT, "unified");
 const REMOVE_BUDGET_MS = 5000;
 /** Controllers of version 2 that a kubelet wants below its own group, where the kernel has them. */
 const CONTROLLERS = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"] as const;
@@ -36,7 +38,8 @@ export function makeCgroup(lab: string, node: string): string {
 
 /** Removes the control groups of a lab, or of one of its nodes, whose processes must have ended. Groups of a process that the kernel still buries are waited for. */
 export async function removeCgroups(lab: string, node = ""): Promise<void> {
-  for (const hierarchy of isVersion2() ? [ROOT] : hierarchies()) {
+  // Container runtimes make groups in a version 2 hierarchy beside those of version 1 too.
+  for (const hierarchy of isVersion2() ? [ROOT] : [...hierarchies(), UNIFIED]) {
     const folder = join(hierarchy, groupOf(lab), node);
     await poll(() => removeTree(folder), { timeoutMs: REMOVE_BUDGET_MS, intervalMs: 20, what: `${folder} to be empty` });
   }
@@ -51,8 +54,8 @@ function isVersion2(): boolean {
 }
 
 function hierarchies(): string[] {
-  // Where a version 2 hierarchy stands beside those of version 1, nothing uses it.
-  return existsSync(ROOT) ? readdirSync(ROOT, { withFileTypes: true }).filter((entry) => entry.isDirectory() && entry.name !== "unified").map((entry) => join(ROOT, entry.name)) : [];
+  if (!existsSync(ROOT)) return [];
+  return readdirSync(ROOT, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => join(ROOT, entry.name)).filter((path) => path !== UNIFIED);
 }
 
 function enableControllers(folder: string): void {

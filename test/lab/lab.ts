@@ -308,7 +308,8 @@ export class Lab implements LabDriver {
 /** Host outside of the cluster that tests look from. */
 export const CLIENT = UPSTREAM_HOST;
 
-function runCommand(argv: readonly string[], options: CommandOptions): Promise<CommandResult> {
+/** Runs nsenter with these arguments; a failure of the command is a result, not an exception. */
+export function runCommand(argv: readonly string[], options: CommandOptions): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = spawn("nsenter", argv, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, PATH: searchPath() } });
     const killer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 60_000);

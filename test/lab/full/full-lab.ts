@@ -2,11 +2,12 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type HeraldOptions } from "../herald.ts";
 import { BACKEND_HOST, CONTROL_HOST } from "../hosts.ts";
-import { type CommandOptions, type CommandResult, Lab } from "../lab.ts";
+import { type CommandOptions, type CommandResult, Lab, runCommand } from "../lab.ts";
 import { HERALD_NAMESPACE } from "../pods.ts";
 import { poll } from "../poll.ts";
 import { CHECKOUT, LabUnavailable, checkFullLabPossible, programPath } from "../programs.ts";
 import type { FullLabSettings } from "../state.ts";
+import { processOfContainer } from "./node.ts";
 import { BACKEND_TAINT } from "./node-files.ts";
 import { FullCluster } from "./full-cluster.ts";
 
@@ -105,6 +106,17 @@ export class FullLab extends Lab {
       const result = await this.exec(node, [programPath("ctr"), "--namespace", "k8s.io", "images", "import", file]);
       if (result.code !== 0) throw new Error(`${node} does not take the image ${file}: ${result.stderr.trim()}`);
     }));
+  }
+
+  /**
+   * Runs a program of this machine in the network of a pod, whose image may hold no tools; `kubectl exec` runs the pod's own.
+   * @throws Error when no process of the pod's first container runs.
+   */
+  async execInPod(namespace: string, pod: string, argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    const id = (await this.kubectl(["get", "pod", pod, "-n", namespace, "-o", "jsonpath={.status.containerStatuses[0].containerID}"])).replace("containerd://", "");
+    const pid = id === "" ? undefined : processOfContainer(id);
+    if (pid === undefined) throw new Error(`no container of ${pod} runs`);
+    return runCommand(["--target", String(pid), "--net", "--", ...argv], options);
   }
 
   /** Runs helm as the lab's administrator and returns its output. @throws Error with helm's message when it fails. */
@@ -237,4 +249,3 @@ function heraldImage(): string {
   return youngest;
 }
 
-export type { CommandResult };

@@ -1,7 +1,7 @@
 /** The files and flags of a node of the full lab. Nothing here starts anything. */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { NODE_GRACE_SECONDS } from "../control-plane.ts";
 import { BACKEND_HOST, CONTROL_HOST, type Host, POD_RANGES } from "../hosts.ts";
 import { labImage } from "../images.ts";
@@ -10,6 +10,9 @@ import type { FullLabSettings } from "../state.ts";
 
 /** Taint of the node that runs pods which ask for it. */
 export const BACKEND_TAINT = "herald.invalid/backend";
+
+/** Our wrap of the CNI plugin ptp. */
+const PLUGIN = "lab-ptp";
 
 /** What a node is made of. */
 export interface NodeFiles {
@@ -24,10 +27,16 @@ export interface NodeFiles {
 /** Writes the files that the node's programs read, apart from the kubeconfigs. */
 export function writeNodeFiles({ host, settings, config, cgroup }: NodeFiles): void {
   mkdirSync(join(config, "net.d"), { recursive: true });
+  mkdirSync(join(config, "plugins"), { recursive: true });
+  const plugins = { ptp: programPath("ptp"), "host-local": programPath("host-local"), loopback: programPath("loopback"), [PLUGIN]: join(import.meta.dirname, "cni-ptp.sh") };
+  for (const [name, path] of Object.entries(plugins)) {
+    rmSync(join(config, "plugins", name), { force: true });
+    symlinkSync(path, join(config, "plugins", name));
+  }
   const files = {
-    "containerd.toml": containerdConfig(settings),
+    "containerd.toml": containerdConfig(config, settings),
     "net.d/10-lab.conflist": JSON.stringify(cniConfig(host, settings)),
-    "kubelet.json": JSON.stringify(kubeletConfig(config, cgroup)),
+    "kubelet.json": JSON.stringify(kubeletConfig(config, cgroup, settings)),
     "resolv.conf": "",
     "machine-id": `${randomBytes(16).toString("hex")}\n`,
   };
@@ -67,7 +76,7 @@ function inOrder(settings: FullLabSettings, ipv4: string, ipv6: string): string[
   return settings.family === "ipv6" ? [ipv6, ipv4] : [ipv4, ipv6];
 }
 
-function containerdConfig(settings: FullLabSettings): string {
+function containerdConfig(config: string, settings: FullLabSettings): string {
   return `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${labImage("pause").reference}"
@@ -75,7 +84,7 @@ function containerdConfig(settings: FullLabSettings): string {
   restrict_oom_score_adj = true
   disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "${dirname(programPath("ptp"))}"
+    bin_dir = "${join(config, "plugins")}"
     conf_dir = "/etc/cni/net.d"
     ip_pref = "${settings.family}"
   [plugins."io.containerd.grpc.v1.cri".containerd]
@@ -92,10 +101,10 @@ function containerdConfig(settings: FullLabSettings): string {
 function cniConfig({ pods }: Host, settings: FullLabSettings): unknown {
   const ranges = inOrder(settings, pods?.ipv4Range ?? "", pods?.ipv6Range ?? "").map((subnet) => [{ subnet }]);
   const routes = inOrder(settings, "0.0.0.0/0", "::/0").map((dst) => ({ dst }));
-  return { cniVersion: "0.4.0", name: "lab", plugins: [{ type: "ptp", ipMasq: false, mtu: 1500, ipam: { type: "host-local", ranges, routes } }] };
+  return { cniVersion: "0.4.0", name: "lab", plugins: [{ type: PLUGIN, ipMasq: false, mtu: 1500, ipam: { type: "host-local", ranges, routes } }] };
 }
 
-function kubeletConfig(config: string, cgroup: string): unknown {
+function kubeletConfig(config: string, cgroup: string, settings: FullLabSettings): unknown {
   return {
     apiVersion: "kubelet.config.k8s.io/v1beta1",
     kind: "KubeletConfiguration",
@@ -108,6 +117,8 @@ function kubeletConfig(config: string, cgroup: string): unknown {
     failCgroupV1: false,
     failSwapOn: false,
     enforceNodeAllocatable: [],
+    // Nobody answers there; without it every pod would have an event that says so.
+    clusterDNS: [settings.family === "ipv6" ? "fd00:96::a" : "10.96.0.10"],
     resolvConf: join(config, "resolv.conf"),
     // How full the machine's disk is is no business of the lab's.
     evictionHard: { "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%" },

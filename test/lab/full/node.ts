@@ -90,6 +90,18 @@ export function containerProcesses(lab: string, node: string, program: string): 
   });
 }
 
+/** A process of a container that runs somewhere in a lab, by the container's id; undefined when there is none. */
+export function processOfContainer(id: string): number | undefined {
+  const found = readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)).find((entry) => {
+    try {
+      return readFileSync(`/proc/${entry}/cgroup`, "utf8").includes(id);
+    } catch {
+      return false;
+    }
+  });
+  return found === undefined ? undefined : Number(found);
+}
+
 function configFolder(folder: LabFolder, node: string): string {
   return join(folder.path, "nodes", node);
 }
