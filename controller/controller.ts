@@ -9,7 +9,7 @@ import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/event-recorder.ts";
 import { type Change, Informer } from "../kube/informer.ts";
 import { countVerdicts, type SharedMetrics } from "../kube/metrics.ts";
-import { configurationStates, type CustomResource, ipAddressPools, type KubeObject, type Namespace, namespaces, type Service, services } from "../kube/objects.ts";
+import { configurationStates, type CustomResource, ipAddressPools, type KubeObject, type Namespace, namespaces, type Node, nodes, type Service, services } from "../kube/objects.ts";
 import { stripFor } from "../kube/strip.ts";
 import { WorkQueue } from "../kube/work-queue.ts";
 import { type Clock, sleep } from "../sys/clock.ts";
@@ -19,6 +19,7 @@ import { Allocator } from "./allocator/allocator.ts";
 import { registerAllocatorMetrics } from "./metrics.ts";
 import { PoolWriter } from "./pool-writer.ts";
 import { CONFIGURATION_STATE } from "./reconcile/configuration-state.ts";
+import { NodeAddresses } from "./reconcile/pool-neighbours.ts";
 import { describeError } from "./reconcile/pool-status.ts";
 import { ServiceWorker } from "./service-worker.ts";
 
@@ -48,6 +49,8 @@ export class Controller {
   readonly #pools: Informer<CustomResource>;
   readonly #namespaces: Informer<Namespace>;
   readonly #states: Informer<CustomResource>;
+  readonly #nodes: Informer<Node>;
+  readonly #nodeAddresses = new NodeAddresses();
   readonly #serviceWorker: ServiceWorker;
   readonly #poolWriter: PoolWriter;
   readonly #configurationQueue: WorkQueue;
@@ -64,8 +67,9 @@ export class Controller {
     this.#pools = new Informer({ ...common, type: ipAddressPools, namespace, onChange: (change) => this.#onPoolChange(change) });
     this.#namespaces = new Informer({ ...common, type: namespaces, onChange: (change) => this.#onNamespaceChange(change) });
     this.#states = new Informer({ ...common, type: configurationStates, namespace, onChange: (change) => this.#onStateChange(change) });
+    this.#nodes = new Informer({ ...common, type: nodes, onChange: (change) => this.#onNodeChange(change) });
     const shared = { ...common, allocator: this.#allocator, onVerdict: countVerdicts(metrics) };
-    this.#poolWriter = new PoolWriter({ ...shared, namespace, pools: this.#pools, states: this.#states, podName: options.podName });
+    this.#poolWriter = new PoolWriter({ ...shared, namespace, pools: this.#pools, states: this.#states, podName: options.podName, neighbours: (pool) => this.#nodeAddresses.within(pool) });
     this.#serviceWorker = new ServiceWorker({
       ...shared,
       recorder: options.recorder,
@@ -115,7 +119,7 @@ export class Controller {
   }
 
   #informers(): readonly { start(): void; stop(): Promise<void> }[] {
-    return [this.#services, this.#pools, this.#namespaces, this.#states];
+    return [this.#services, this.#pools, this.#namespaces, this.#states, this.#nodes];
   }
 
   /** The Services as the API server has them now; tried until it answers. */
@@ -186,6 +190,10 @@ export class Controller {
   #onNamespaceChange(change: Change<Namespace>): void {
     if (!this.#leading || this.#running === undefined || change.kind === "deleted") return;
     if (change.kind === "added" || JSON.stringify(change.previous.metadata.labels) !== JSON.stringify(change.object.metadata.labels)) this.#serviceWorker.reprocessNamespace(change.object.metadata.name);
+  }
+
+  #onNodeChange(change: Change<Node>): void {
+    if (this.#nodeAddresses.take(change) && this.#leading) this.#poolWriter.markAllPools();
   }
 
   #onStateChange(change: Change<CustomResource>): void {

@@ -2,7 +2,7 @@
  * Writes what the controller thinks of the configuration: the status of every IPAddressPool, and the ConfigurationState
  * object `controller`. Many changes in a row make one write.
  */
-import type { FieldError } from "../config/config.ts";
+import type { FieldError, Pool } from "../config/config.ts";
 import { KubeError, type KubeClient } from "../kube/client.ts";
 import type { Informer } from "../kube/informer.ts";
 import { configurationStates, type CustomResource, ipAddressPools, type OwnerReference, pods } from "../kube/objects.ts";
@@ -12,6 +12,7 @@ import type { Logger } from "../sys/log.ts";
 import type { Random } from "../sys/random.ts";
 import type { Allocator } from "./allocator/allocator.ts";
 import { CONFIGURATION_STATE, configurationStatePatch, newConfigurationState } from "./reconcile/configuration-state.ts";
+import type { Neighbour } from "./reconcile/pool-neighbours.ts";
 import { poolStatusPatch } from "./reconcile/pool-status.ts";
 
 /** Changes within this time make one write (milliseconds). */
@@ -34,6 +35,8 @@ export interface PoolWriterOptions {
   /** Name of our own Pod, which owns the ConfigurationState; empty when it is not known. */
   readonly podName: string;
   readonly onVerdict: (key: string, verdict: Verdict, error?: unknown) => void;
+  /** Nodes' addresses in the pool. */
+  readonly neighbours: (pool: Pool) => readonly Neighbour[];
 }
 
 export class PoolWriter {
@@ -58,8 +61,13 @@ export class PoolWriter {
   /** What is wrong with the newest configuration; empty when it runs. */
   setErrors(errors: readonly FieldError[]): void {
     this.#errors = errors;
-    for (const pool of this.#options.pools.list()) this.markPool(pool.metadata.name);
+    this.markAllPools();
     this.markState();
+  }
+
+  /** As `markPool`, of each. */
+  markAllPools(): void {
+    for (const pool of this.#options.pools.list()) this.markPool(pool.metadata.name);
   }
 
   /** The pool's counters, conditions, or its status as the API shows it, may have changed. */
@@ -77,9 +85,9 @@ export class PoolWriter {
   }
 
   async #writePool(name: string): Promise<Verdict> {
-    const { client, allocator, namespace, pools } = this.#options;
+    const { client, allocator, namespace, neighbours, pools } = this.#options;
     const object = pools.get(`${namespace}/${name}`);
-    const patch = object === undefined ? undefined : poolStatusPatch(object, { allocator, errors: this.#errors }, this.#now);
+    const patch = object === undefined ? undefined : poolStatusPatch(object, { allocator, errors: this.#errors, neighbours }, this.#now);
     if (patch === undefined) return "done";
     try {
       await client.patch(ipAddressPools, { namespace, name }, patch, { subresource: "status" });

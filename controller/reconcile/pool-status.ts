@@ -1,8 +1,9 @@
-/** The status of an IPAddressPool: four counters and the condition `Valid`. Pure. */
+/** The status of an IPAddressPool: four counters and the conditions `Valid` and `OverlapsNodes`. Pure. */
 import type { FieldError, Pool } from "../../config/config.ts";
 import type { Condition, CustomResource } from "../../kube/objects.ts";
 import type { Allocator } from "../allocator/allocator.ts";
-import { clipMessage, type Verdict, withCondition } from "./conditions.ts";
+import { clipMessage, conditionOf, type Verdict, withCondition } from "./conditions.ts";
+import { type Neighbour, OVERLAPS_NODES, overlapVerdict } from "./pool-neighbours.ts";
 
 /** The condition that Herald sets on pools. */
 export const POOL_VALID = "Valid";
@@ -12,6 +13,8 @@ export interface PoolView {
   readonly allocator: Allocator;
   /** Everything wrong with the newest configuration; empty when it runs. */
   readonly errors: readonly FieldError[];
+  /** Nodes' addresses in the pool as it runs. */
+  readonly neighbours: (pool: Pool) => readonly Neighbour[];
 }
 
 /** A JSON merge patch for ipaddresspools/status. Counters beyond 2^53 are raw JSON, exact to the last digit. */
@@ -49,7 +52,11 @@ export function poolStatusPatch(object: CustomResource, view: PoolView, now: str
     current.availableIPv4 === Number(counters.availableIPv4) &&
     current.availableIPv6 === Number(counters.availableIPv6);
   const before = Array.isArray(current.conditions) ? current.conditions : [];
-  const conditions = withCondition(before, verdict(object, view), now);
+  const running = view.allocator.pool(name);
+  const neighbours = running === undefined ? [] : view.neighbours(running);
+  const valid = withCondition(before, verdict(object, view), now);
+  const isQuiet = neighbours.length === 0 && conditionOf(before, OVERLAPS_NODES) === undefined;
+  const conditions = isQuiet ? valid : withCondition(valid, overlapVerdict(neighbours), now);
   if (sameCounters && conditions === before) return undefined;
   const numbers = Object.fromEntries(Object.entries(counters).map(([field, value]) => [field, exactInteger(value)]));
   return { status: { ...numbers, conditions } };
