@@ -4,6 +4,8 @@
  */
 import "../sys/young-generation.ts";
 import { heraldVersion } from "../config/version.ts";
+import { AloneCheck, warnOnPod } from "../kube/coexistence.ts";
+import type { KubeClient } from "../kube/client.ts";
 import { EventRecorder } from "../kube/event-recorder.ts";
 import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
 import { startHealthServer } from "../kube/http-server.ts";
@@ -11,14 +13,15 @@ import { LeaderElector } from "../kube/lease.ts";
 import { startMetricsServer } from "../kube/metrics-server.ts";
 import { createSharedMetrics } from "../kube/metrics.ts";
 import { ownNamespace } from "../kube/own-namespace.ts";
-import { parseTlsSettings } from "../kube/tls-settings.ts";
+import { parseTlsSettings, type TlsSettings } from "../kube/tls-settings.ts";
 import { sleep, systemClock as clock } from "../sys/clock.ts";
-import { createLogger } from "../sys/log.ts";
+import { createLogger, type Logger } from "../sys/log.ts";
 import { commandLineArguments, environment, exit, onFatal, printError, printOut, stopSignal } from "../sys/process.ts";
 import { systemRandom as random } from "../sys/random.ts";
 import { Controller } from "./controller.ts";
 import { type ControllerFlagValues, parseControllerFlags } from "./flags.ts";
 import { ensureMemberlistSecret, SECRET_BYTES } from "./memberlist-secret.ts";
+import type { Webhooks } from "./webhook/webhooks.ts";
 
 /** Name of the Lease that the replicas take turns in. */
 const LEASE_NAME = "herald-controller";
@@ -60,12 +63,14 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
     printError(`herald controller: ${tls.message}\n`);
     return exit(1);
   }
-  const health = await startHealthServer({ host: "0.0.0.0", port: flags["health-probe-port"], liveness: {}, readiness: {} });
   const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-controller/${heraldVersion}`, clock, maxInFlight: MAX_REQUESTS });
   const metrics = createSharedMetrics();
   const podName = flags["pod-name"];
   const identity = `${podName === "" ? "herald-controller" : podName}_${crypto.randomUUID()}`;
   const recorder = new EventRecorder({ client, clock, random, log, component: "metallb-controller", ...(podName === "" ? {} : { host: podName }) });
+  const alone = new AloneCheck({ client, clock, log, namespace, onFound: warnOnPod({ client, recorder, namespace, podName }) });
+  const health = await startHealthServer({ host: "0.0.0.0", port: flags["health-probe-port"], liveness: {}, readiness: { metallb: () => alone.problem } });
+  const whenAlone = alone.whenAlone();
   const lbClass = flags["lb-class"];
   const controller = new Controller({ client, clock, random, log, recorder, metrics, namespace, lbClass, podName });
 
@@ -74,7 +79,7 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
     client, clock, random, log, namespace, name: LEASE_NAME, identity,
     onStartedLeading() {
       log.info("leading", { identity });
-      void controller.lead();
+      void whenAlone.then(() => controller.lead());
     },
     onStoppedLeading(reason) {
       log.info("notLeading", { identity, reason });
@@ -86,9 +91,15 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
 
   const guard = { client, clock, log, tls: tls.settings, certificateFolder: flags["metrics-cert-dir"], names: [podName] };
   const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry, guard: flags["metrics-plain"] ? undefined : guard });
-  controller.start();
-  elector.start();
-  if (flags["ml-secret-name"] !== "") {
+  const webhooks = flags["webhook-mode"] === "disabled" ? undefined : await createWebhooks({ flags, client, log, namespace, tls: tls.settings });
+  // MetalLB's controller keeps the same Secret and registration.
+  void whenAlone.then(() => webhooks?.start());
+  const gives = flags["webhook-mode"] !== "onlywebhook";
+  if (gives) {
+    controller.start();
+    elector.start();
+  }
+  if (gives && flags["ml-secret-name"] !== "") {
     const randomBytes = (): Uint8Array => crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
     void ensureMemberlistSecret({ client, clock, log, namespace, name: flags["ml-secret-name"], deployment: flags.deployment, randomBytes });
   }
@@ -98,9 +109,22 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
   stopping = true;
   log.info("stopping", { signal });
   await Promise.race([controller.stop(), sleep(clock, STOP_WORK_MS)]);
-  await elector.stop();
-  await Promise.race([recorder.flush(), sleep(clock, STOP_EVENTS_MS)]);
+  if (gives) await elector.stop();
+  await Promise.race([Promise.all([recorder.flush(), webhooks?.stop()]), sleep(clock, STOP_EVENTS_MS)]);
   log.info("stopped", { signal });
   client.close();
   exit(0);
+}
+
+/** Loads what webhooks need, and only then: a controller without them has no use for it. */
+async function createWebhooks(options: { flags: ControllerFlagValues; client: KubeClient; log: Logger; namespace: string; tls: TlsSettings }): Promise<Webhooks> {
+  const { flags, client, log, namespace, tls } = options;
+  const { Webhooks } = await import("./webhook/webhooks.ts");
+  return new Webhooks({
+    client, clock, log, namespace, tls,
+    serviceName: flags["cert-service-name"],
+    secretName: flags["webhook-secret"],
+    http2: flags["webhook-http2"],
+    ...(flags["disable-cert-rotation"] ? { certificateFolder: flags["cert-dir"] } : {}),
+  });
 }

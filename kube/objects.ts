@@ -92,8 +92,20 @@ export interface Node extends KubeObject {
 export interface Namespace extends KubeObject {}
 
 export interface Pod extends KubeObject {
-  spec?: { nodeName?: string; hostNetwork?: boolean };
+  spec?: { nodeName?: string; hostNetwork?: boolean; containers?: Container[] };
   status?: { phase?: string; podIP?: string; podIPs?: { ip: string }[]; hostIP?: string; hostIPs?: { ip: string }[] };
+}
+
+export interface Container {
+  name: string;
+  image?: string;
+  command?: string[];
+  args?: string[];
+}
+
+/** Of a ValidatingWebhookConfiguration: where its webhooks are served. */
+export interface WebhookConfiguration extends KubeObject {
+  webhooks?: { clientConfig?: { service?: { namespace?: string; name?: string } } }[] | null;
 }
 
 export interface Deployment extends KubeObject {}
@@ -174,6 +186,7 @@ export const deployments: ResourceType<Deployment> = { group: "apps", version: "
 export const endpointSlices: ResourceType<EndpointSlice> = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices", kind: "EndpointSlice", namespaced: true };
 export const leases: ResourceType<Lease> = { group: "coordination.k8s.io", version: "v1", plural: "leases", kind: "Lease", namespaced: true };
 
+export const validatingWebhooks: ResourceType<WebhookConfiguration> = { group: "admissionregistration.k8s.io", version: "v1", plural: "validatingwebhookconfigurations", kind: "ValidatingWebhookConfiguration", namespaced: false };
 export const tokenReviews: ResourceType<TokenReview> = { group: "authentication.k8s.io", version: "v1", plural: "tokenreviews", kind: "TokenReview", namespaced: false };
 export const subjectAccessReviews: ResourceType<SubjectAccessReview> = { group: "authorization.k8s.io", version: "v1", plural: "subjectaccessreviews", kind: "SubjectAccessReview", namespaced: false };
 

@@ -4,6 +4,9 @@
 import "../sys/young-generation.ts";
 import { parseExcludeInterfaces } from "../config/exclude-interfaces.ts";
 import { heraldVersion } from "../config/version.ts";
+import type { KubeClient } from "../kube/client.ts";
+import { AloneCheck, warnOnPod } from "../kube/coexistence.ts";
+import { EventRecorder } from "../kube/event-recorder.ts";
 import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
 import { startHealthServer } from "../kube/http-server.ts";
 import { startMetricsServer } from "../kube/metrics-server.ts";
@@ -11,7 +14,7 @@ import { createSharedMetrics } from "../kube/metrics.ts";
 import { ownNamespace } from "../kube/own-namespace.ts";
 import { parseTlsSettings } from "../kube/tls-settings.ts";
 import type { TlsSettings } from "../kube/tls-settings.ts";
-import { systemClock } from "../sys/clock.ts";
+import { sleep, systemClock } from "../sys/clock.ts";
 import { readTextFileIfPresent } from "../sys/files.ts";
 import { createLogger } from "../sys/log.ts";
 import type { Logger } from "../sys/log.ts";
@@ -30,6 +33,8 @@ import { Speaker } from "./speaker.ts";
 const MAX_REQUESTS = 6;
 /** A clean stop that takes longer is cut off (milliseconds): handing over takes up to a second and a half. */
 const stopTimeoutMs = 4_000;
+/** An API server that does not say by then whether MetalLB runs holds up the table only, not the membership (milliseconds). */
+const firstLookMs = 2_000;
 
 const parsed = parseSpeakerFlags(commandLineArguments(), environment());
 switch (parsed.kind) {
@@ -62,6 +67,9 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
   const excludeInterfaces = readExcludeInterfaces(flags.excludel2, log);
   const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-speaker/${heraldVersion}`, clock: systemClock, maxInFlight: MAX_REQUESTS });
   const groups = new SolicitedGroups({ clock: systemClock, log, groups: openMulticastGroups() });
+  const alone = new AloneCheck({ client, clock: systemClock, log, namespace, onFound: warnOnOwnPod(client, { namespace, podName: flags["pod-name"], node, log }) });
+  // In MetalLB's own election a mixed cluster is meant.
+  const maybeMetalLb = flags.election !== "metallb" && !(await isAlone(alone, flags["health-probe-port"]));
   const speaker = new Speaker({
     node,
     namespace,
@@ -94,13 +102,15 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
     host: "127.0.0.1",
     port: flags["health-probe-port"],
     liveness: { packetThread: () => speaker.liveness() },
-    readiness: { table: () => speaker.readiness() },
+    readiness: { metallb: () => (maybeMetalLb ? alone.problem : undefined), table: () => speaker.readiness() },
   });
   const guard = { client, clock: systemClock, log, tls, certificateFolder: flags["metrics-cert-dir"], names: [flags["pod-name"], node] };
   const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry, guard: flags["metrics-plain"] ? undefined : guard });
-  const started = speaker.start();
+  const stopping = new AbortController();
+  const started = startWhenAlone();
   const signal = await stopSignal();
   log.info("stopping", { signal });
+  stopping.abort();
   systemClock.after(stopTimeoutMs, () => {
     log.warn("stopTookTooLong");
     exit(1);
@@ -111,6 +121,29 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
   client.close();
   log.info("stopped");
   exit(0);
+
+  async function startWhenAlone(): Promise<void> {
+    if (maybeMetalLb) await alone.whenAlone(stopping.signal);
+    if (!stopping.signal.aborted) await speaker.start();
+  }
+}
+
+/**
+ * Whether MetalLB is known not to run in this cluster. While it does, this waits, without the ports that both use: the
+ * health port is served when MetalLB's speaker does not have it. False when the API server does not say within a moment.
+ */
+async function isAlone(alone: AloneCheck, port: number): Promise<boolean> {
+  const first = await Promise.race([alone.look(), sleep(systemClock, firstLookMs)]);
+  if (first !== "found") return first === "alone";
+  const health = await startHealthServer({ host: "127.0.0.1", port, liveness: {}, readiness: { metallb: () => alone.problem } }).catch(() => undefined);
+  await alone.whenAlone();
+  await health?.close();
+  return true;
+}
+
+function warnOnOwnPod(client: KubeClient, { namespace, podName, node, log }: { namespace: string; podName: string; node: string; log: Logger }): (sentence: string) => void {
+  const recorder = new EventRecorder({ client, clock: systemClock, random: systemRandom, log, component: "metallb-speaker", host: node });
+  return warnOnPod({ client, recorder, namespace, podName });
 }
 
 function readTlsSettings(flags: SpeakerFlagValues, log: Logger): TlsSettings {
