@@ -109,12 +109,12 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
     mustHelm("uninstall", "other", "-n", "network");
   });
 
-  describe("the membership protocol's key", () => {
+  describe("what a controller would make otherwise", () => {
     const where = ["-n", NAMESPACE];
     const secret = async (): Promise<string> => (await run(["get", "secret", "metallb-memberlist", ...where, "--ignore-not-found", "-o", "jsonpath={.data.secretkey}"])).stdout;
     const decoded = (text: string): string => Buffer.from(text, "base64").toString();
 
-    it("comes with the installation, stays the same in an upgrade, and goes with it; the next one is another", { timeout: INSTALLATIONS_MS }, async () => {
+    it("the membership protocol's key comes with the installation, stays the same in an upgrade, and goes with it; the next one is another", { timeout: INSTALLATIONS_MS }, async () => {
       mustHelm("install", "herald", CHART, ...where, "--set", "crds.enabled=false");
       const first = await secret();
       // As MetalLB makes it: sixteen bytes in base64 without padding.
@@ -129,13 +129,23 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
       mustHelm("uninstall", "herald", ...where);
     });
 
-    it("is left to itself where somebody else has made it", { timeout: INSTALLATIONS_MS }, async () => {
+    it("the key is left to itself where somebody else has made it", { timeout: INSTALLATIONS_MS }, async () => {
       await apply({ apiVersion: "v1", kind: "Secret", metadata: { name: "metallb-memberlist", namespace: NAMESPACE }, stringData: { secretkey: "made elsewhere" } });
       mustHelm("install", "herald", CHART, ...where, "--set", "crds.enabled=false");
       mustHelm("upgrade", "herald", CHART, ...where, "--set", "crds.enabled=false");
       mustHelm("uninstall", "herald", ...where);
       expect(decoded(await secret())).toBe("made elsewhere");
       await run(["delete", "secret", "metallb-memberlist", ...where]);
+    });
+
+    it("the Lease comes and goes with the installation", { timeout: INSTALLATIONS_MS }, async () => {
+      const lease = async (path: string): Promise<string> => (await run(["get", "lease", "herald-controller", ...where, "--ignore-not-found", "-o", `jsonpath={${path}}`])).stdout;
+      mustHelm("install", "herald", CHART, ...where, "--set", "crds.enabled=false");
+      await run(["patch", "lease", "herald-controller", ...where, "--type=merge", "-p", '{"spec":{"holderIdentity":"somebody","leaseDurationSeconds":15}}']);
+      mustHelm("upgrade", "herald", CHART, ...where, "--set", "crds.enabled=false");
+      expect(await lease(".spec.holderIdentity")).toBe("somebody");
+      mustHelm("uninstall", "herald", ...where);
+      expect(await lease(".metadata.name")).toBe("");
     });
 
     it("is not rendered without a cluster, where each rendering would make another", () => {

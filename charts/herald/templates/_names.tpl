@@ -76,3 +76,9 @@ app.kubernetes.io/component: speaker
 {{- define "herald.webhooks" -}}
 {{- if and .Values.controller.enabled (ne .Values.controller.webhookMode "disabled") -}}true{{- end -}}
 {{- end -}}
+
+{{/* Whether an object of the cluster is this release's; empty when not. Takes a dict with root and object. */}}
+{{- define "herald.isOwn" -}}
+{{- $annotations := .object.metadata.annotations | default dict -}}
+{{- if and (eq (index $annotations "meta.helm.sh/release-name" | default "") .root.Release.Name) (eq (index $annotations "meta.helm.sh/release-namespace" | default "") .root.Release.Namespace) -}}true{{- end -}}
+{{- end -}}

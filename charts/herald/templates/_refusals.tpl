@@ -77,7 +77,6 @@ Where there is no cluster to ask (helm template) nothing is found.
 {{- range $kind := list "DaemonSet" "Deployment" -}}
 {{- range $object := (lookup "apps/v1" $kind "" "").items -}}
 {{- $labels := $object.metadata.labels | default dict -}}
-{{- $annotations := $object.metadata.annotations | default dict -}}
 {{- $name := index $labels "app.kubernetes.io/name" | default (index $labels "app") | default "" -}}
 {{- $component := index $labels "app.kubernetes.io/component" | default (index $labels "component") | default "" -}}
 {{- $found := and (has $name (list "metallb" "herald")) (has $component (list "controller" "speaker")) -}}
@@ -86,8 +85,7 @@ Where there is no cluster to ask (helm template) nothing is found.
 {{- $found = true -}}
 {{- end -}}
 {{- end -}}
-{{- $own := and (eq (index $annotations "meta.helm.sh/release-name" | default "") $.Release.Name) (eq (index $annotations "meta.helm.sh/release-namespace" | default "") $.Release.Namespace) -}}
-{{- if and $found (not $own) -}}
+{{- if and $found (not (include "herald.isOwn" (dict "root" $ "object" $object))) -}}
 {{- fail (printf "\n\n%s %s/%s is there already: two load balancers that give addresses to the same Services would take them from one another. Uninstall it first (custom resources can stay: Herald reads the same ones), then install Herald." $kind $object.metadata.namespace $object.metadata.name) -}}
 {{- end -}}
 {{- end -}}
