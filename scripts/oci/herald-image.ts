@@ -41,7 +41,7 @@ export function heraldImage(parts: HeraldImageParts): Image {
       entrypoint: ["/usr/local/bin/node"],
       // Without arguments it says what it is.
       command: ["/opt/herald/controller.mjs", "--version"],
-      // glibc's second arena costs 3.5 MB and brings nothing here (docs/adr/0008-memory.md).
+      // More of glibc's arenas than two cost 3.5 MB and bring nothing here (docs/adr/0008-memory.md).
       environment: ["PATH=/usr/local/bin", "MALLOC_ARENA_MAX=2"],
       user: `${NOBODY}:${NOBODY}`,
       workingDirectory: "/",
