@@ -190,7 +190,9 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
       [controller, false, ["get", "secret/metallb-memberlist", "-n", "default"]],
       [controller, false, ["patch", "lease.coordination.k8s.io/other", "-n", NAMESPACE]],
       [controller, false, ["patch", "ipaddresspools.metallb.io", "-n", NAMESPACE]],
-      [controller, false, ["list", "pods", "-n", NAMESPACE]],
+      [controller, false, ["watch", "pods", "-n", NAMESPACE]],
+      [controller, false, ["list", "pods", "-n", "default"]],
+      [controller, false, ["patch", "validatingwebhookconfigurations/metallb-webhook-configuration"]],
       [speaker, true, ["watch", "nodes"]],
       [speaker, true, ["delete", "servicel2statuses.metallb.io", "-n", NAMESPACE]],
       [speaker, false, ["get", "secret/metallb-memberlist", "-n", NAMESPACE]],
@@ -199,6 +201,7 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
       [speaker, false, ["list", "pods", "-n", "default"]],
       [speaker, false, ["delete", "ipaddresspools.metallb.io", "-n", NAMESPACE]],
       [speaker, false, ["patch", "nodes"]],
+      [speaker, false, ["get", "validatingwebhookconfigurations/other"]],
     ] as const)("%s: %s for %j", async (account, expected, what) => {
       expect(await can(account, ...what)).toBe(expected);
     });
