@@ -132,10 +132,11 @@ function writeImage(image: Image, sbom: string): void {
   const { digest, unpackedBytes, pieces } = imageArchive(image);
   mkdirSync(values.out, { recursive: true });
   // Moved into place when whole: nobody loads half an archive.
-  const archive = openSync(`${base}.tar.new`, "w");
+  const staging = `${base}.tar.new-${process.pid}`;
+  const archive = openSync(staging, "w");
   for (const piece of pieces) writeSync(archive, piece);
   closeSync(archive);
-  renameSync(`${base}.tar.new`, `${base}.tar`);
+  renameSync(staging, `${base}.tar`);
   writeFileSync(`${base}.spdx.json`, sbom);
   const facts: ImageFacts = { reference: imageReference(heraldVersion), digest, unpackedBytes, archiveBytes: statSync(`${base}.tar`).size, inputs };
   writeFileSync(`${base}.json`, `${JSON.stringify(facts, null, 2)}\n`);

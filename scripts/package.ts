@@ -14,9 +14,6 @@ import { type TarEntry, tarArchive } from "./oci/tar.ts";
 const root = resolve(import.meta.dirname, "..");
 const chart = join(root, "charts/herald");
 
-/** What charts/herald/.helmignore keeps out, too: names of files and folders. */
-const IGNORED = /^\..*|.*(~|\.tgz|\.bak|\.orig)$/;
-
 const { values } = parseArgs({ options: { out: { type: "string", default: join(root, "dist") } } });
 checkVersions();
 const archive = join(values.out, `herald-${heraldVersion}.tgz`);
@@ -25,8 +22,9 @@ if (existsSync(archive) && readFileSync(archive).equals(content)) {
   console.log(`package: ${archive} is up to date`);
 } else {
   mkdirSync(values.out, { recursive: true });
-  writeFileSync(`${archive}.new`, content);
-  renameSync(`${archive}.new`, archive);
+  const staging = `${archive}.new-${process.pid}`;
+  writeFileSync(staging, content);
+  renameSync(staging, archive);
   console.log(`package: ${archive} is packed`);
 }
 
@@ -39,9 +37,19 @@ function checkVersions(): void {
 }
 
 function chartEntries(): TarEntry[] {
+  const ignored = ignoredNames();
   return readdirSync(chart, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name).slice(chart.length + 1))
-    .filter((path) => !path.split("/").some((name) => IGNORED.test(name)))
+    .filter((path) => !path.split("/").some((name) => ignored.some((pattern) => pattern.test(name))))
     .map((path) => ({ kind: "file", path: `herald/${path}`, mode: 0o644, content: readFileSync(join(chart, path)) }));
+}
+
+/** The patterns of .helmignore, each for the name of a file or folder. @throws Error for one that needs more of helm's rules. */
+function ignoredNames(): RegExp[] {
+  const lines = readFileSync(join(chart, ".helmignore"), "utf8").split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return lines.map((line) => {
+    if (/[^\w.*~-]/.test(line)) throw new Error(`charts/herald/.helmignore: "${line}" is not a plain name with stars, which is all that scripts/package.ts knows`);
+    return new RegExp(`^${line.replaceAll(".", "\\.").replaceAll("*", ".*")}$`);
+  });
 }

@@ -24,7 +24,7 @@ const refusals = releaseRefusals({
 });
 for (const refusal of refusals) console.error(`release: ${refusal}`);
 if (refusals.length > 0 && !values.draft) {
-  console.error("release: nothing was made; --draft makes one all the same");
+  console.error("release: nothing was made; 'make release DRAFT=1' makes one all the same");
   process.exit(1);
 }
 
