@@ -34,16 +34,15 @@ function monitoringDefinition(kind: string, plural: string): unknown {
   };
 }
 
-/** A speaker as MetalLB's plain manifests have it. */
-const METALLB = {
-  apiVersion: "apps/v1",
-  kind: "DaemonSet",
-  metadata: { name: "speaker", namespace: NAMESPACE, labels: { app: "metallb", component: "speaker" } },
-  spec: {
-    selector: { matchLabels: { app: "metallb" } },
-    template: { metadata: { labels: { app: "metallb" } }, spec: { containers: [{ name: "speaker", image: "quay.io/metallb/speaker:v0.16.1" }] } },
-  },
-};
+/** A DaemonSet that may be MetalLB's speaker. */
+function daemonSet(labels: Readonly<Record<string, string>>, image: string): unknown {
+  return {
+    apiVersion: "apps/v1",
+    kind: "DaemonSet",
+    metadata: { name: "lb", namespace: NAMESPACE, labels },
+    spec: { selector: { matchLabels: { x: "y" } }, template: { metadata: { labels: { x: "y" } }, spec: { containers: [{ name: "speaker", image }] } } },
+  };
+}
 
 describe.skipIf(missing !== undefined)(`the chart on an API server${missing === undefined ? "" : ` (${missing})`}`, () => {
   let server: ApiServer;
@@ -153,12 +152,24 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
     });
   });
 
-  it("is not installed beside MetalLB", async () => {
-    await apply(METALLB);
-    const { code, stderr } = helmHere("install", "herald", CHART, "-n", NAMESPACE);
+  it.each([
+    ["its manifests", { app: "metallb", component: "speaker" }, "internal/lb:v1"],
+    ["its chart", { "app.kubernetes.io/name": "metallb", "app.kubernetes.io/component": "speaker" }, "internal/lb:v1"],
+    ["a mirror of its image", {}, "example.com/mirrored-metallb-speaker:v0.15"],
+  ])("is not installed beside MetalLB, known by %s", async (_by, labels, image) => {
+    await apply(daemonSet(labels, image));
+    const { code, stderr } = helmHere("install", "herald", CHART, "-n", NAMESPACE, "--set", "crds.enabled=false");
+    await run(["delete", "daemonset", "lb", "-n", NAMESPACE]);
     expect(code).not.toBe(0);
-    expect(stderr.replaceAll(/\s+/g, " ")).toContain("DaemonSet metallb-system/speaker is there already: two load balancers that give addresses to the same Services would take them from one another. Uninstall it first");
-    await run(["delete", "daemonset", "speaker", "-n", NAMESPACE]);
+    expect(stderr.replaceAll(/\s+/g, " ")).toContain("DaemonSet metallb-system/lb is there already: two load balancers that give addresses to the same Services would take them from one another. Uninstall it first");
+  });
+
+  it("is installed beside a speaker of another kind", { timeout: INSTALLATIONS_MS }, async () => {
+    await apply(daemonSet({ app: "music" }, "example.com/music:v1"));
+    const { code, stderr } = helmHere("install", "herald", CHART, "-n", NAMESPACE, "--set", "crds.enabled=false");
+    await run(["delete", "daemonset", "lb", "-n", NAMESPACE]);
+    assert.equal(code, 0, stderr);
+    mustHelm("uninstall", "herald", "-n", NAMESPACE);
   });
 
   describe("rights", () => {

@@ -81,7 +81,8 @@ Where there is no cluster to ask (helm template) nothing is found.
 {{- $component := index $labels "app.kubernetes.io/component" | default (index $labels "component") | default "" -}}
 {{- $found := and (has $name (list "metallb" "herald")) (has $component (list "controller" "speaker")) -}}
 {{- range $object.spec.template.spec.containers -}}
-{{- if regexMatch "(^|/)metallb/(controller|speaker)[:@]" (.image | default "") -}}
+{{- /* quay.io/metallb/speaker, and mirrors such as example.com/mirrored-metallb-speaker. */}}
+{{- if and (has .name (list "controller" "speaker")) (regexMatch "(?i)metallb" (.image | default "")) -}}
 {{- $found = true -}}
 {{- end -}}
 {{- end -}}
