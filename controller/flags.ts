@@ -24,12 +24,12 @@ export const controllerFlags = defineFlags({
   "tls-curve-preferences": { ...string, help: "Curves of /metrics and webhooks, most wanted first, by number or name, separated by commas" },
   "metrics-cert-dir": { ...string, help: "Folder of the certificate of /metrics (tls.crt and tls.key, read again when they change); without it one is made at the start" },
   "metrics-plain": { kind: "bool", default: false, help: "Serve /metrics over plain HTTP to everybody, instead of HTTPS with a token that may get it" },
-  "disable-cert-rotation": { kind: "bool", default: false, notInEffect: true, help: "Leave the webhooks' certificate to others" },
-  "cert-dir": { ...string, default: "/tmp/k8s-webhook-server/serving-certs", notInEffect: true, help: "Folder of the webhooks' certificate" },
-  "cert-service-name": { ...string, default: "metallb-webhook-service", notInEffect: true, help: "Service of the webhooks" },
-  "webhook-secret": { ...string, default: "metallb-webhook-cert", notInEffect: true, help: "Secret of the webhooks' certificate" },
-  "webhook-mode": { kind: "enum", choices: ["enabled", "disabled", "onlywebhook"], default: "enabled", notInEffect: true, help: "Whether to serve webhooks" },
-  "webhook-http2": { kind: "bool", default: false, notInEffect: true, help: "Serve webhooks over HTTP/2" },
+  "disable-cert-rotation": { kind: "bool", default: false, help: "Leave the webhooks' certificate to others: it is read from --cert-dir, and no CA bundle is written" },
+  "cert-dir": { ...string, default: "/tmp/k8s-webhook-server/serving-certs", help: "Folder of the webhooks' certificate (tls.crt and tls.key, read again when they change); used with --disable-cert-rotation only" },
+  "cert-service-name": { ...string, default: "metallb-webhook-service", help: "Service that leads to the webhooks; their certificate bears its name" },
+  "webhook-secret": { ...string, default: "metallb-webhook-cert", help: "Secret of the webhooks' certificate and its authority, made and renewed by the controller" },
+  "webhook-mode": { kind: "enum", choices: ["enabled", "disabled", "onlywebhook"], default: "enabled", help: "Whether to serve webhooks; onlywebhook serves them and gives no addresses" },
+  "webhook-http2": { kind: "bool", default: false, help: "Serve webhooks over HTTP/2" },
 });
 
 /** The values by flag name. */

@@ -20,9 +20,9 @@ import { type ExistingObjects, judge, validations } from "./validation.ts";
 export const WEBHOOK_PORT = 9443;
 /** Path of conversion. */
 export const CONVERSION_PATH = "/convert";
-/** Time between two looks at the registrations: when all is well, and when one is missing or could not be written (milliseconds). */
-const REGISTERED_LOOK_MS = 60_000;
-const UNREGISTERED_LOOK_MS = 5_000;
+/** Time between two looks at the registrations (milliseconds): somebody may have reset them. Shorter at first, while an installation is under way. */
+const LOOK_MS = 60_000;
+const FIRST_LOOK_MS = 1_000;
 
 export interface WebhooksOptions {
   readonly client: KubeClient;
@@ -73,7 +73,7 @@ export class Webhooks {
       onCertificates: async ({ serving, authorities }) => {
         await this.#serve(serving);
         this.#authorities = authorities;
-        await this.#register();
+        await this.register();
       },
     });
   }
@@ -117,35 +117,32 @@ export class Webhooks {
   async #keepRegistered(): Promise<void> {
     const { clock } = this.#options;
     const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      const registered = await this.#register();
-      await sleep(clock, registered ? REGISTERED_LOOK_MS : UNREGISTERED_LOOK_MS, signal);
+    for (let waitMs = FIRST_LOOK_MS; !signal.aborted; waitMs = Math.min(2 * waitMs, LOOK_MS)) {
+      await sleep(clock, waitMs, signal);
+      await this.register();
     }
   }
 
-  /** Whether the webhooks are registered now. */
-  async #register(): Promise<boolean> {
+  /** Looks at the registrations now and mends them, once there is something to serve. Never rejects. */
+  async register(): Promise<void> {
     const { client, namespace, serviceName } = this.#options;
-    if (this.#authorities === undefined || this.#stopping.signal.aborted) return false;
+    if (this.#authorities === undefined || this.#stopping.signal.aborted) return;
     const registration = { client, service: { namespace, name: serviceName }, authorities: this.#authorities };
-    const webhooks = await this.#attempt("webhooks", () => registerWebhooks(registration));
+    await this.#attempt("webhooks", () => registerWebhooks(registration));
     await this.#attempt("conversion", () => registerConversion(registration));
-    return webhooks;
   }
 
-  async #attempt(what: string, register: () => Promise<RegistrationResult>): Promise<boolean> {
+  async #attempt(what: string, register: () => Promise<RegistrationResult>): Promise<void> {
     const { log } = this.#options;
     try {
       const result = await register();
       if (result === "written") log.info("webhookRegistered", { what });
       if (result !== this.#said.get(what) && (result === "missing" || result === "foreign")) log.info("webhookNotRegistered", { what, why: result });
       this.#said.set(what, result);
-      return result === "written" || result === "unchanged";
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       if (this.#said.get(what) !== text) log.warn("webhookRegistrationFailed", { what, error });
       this.#said.set(what, text);
-      return false;
     }
   }
 }

@@ -191,9 +191,24 @@ describe.skipIf(found.kind === "missing")(`custom resources${found.kind === "mis
       expect(result).toMatchObject({ code: 0 });
       expect(result.stderr).toContain("Warning: BGPPeer of metallb.io/v1beta1 is deprecated: use metallb.io/v1beta2");
       expect((await get("bgppeers.v1beta2.metallb.io")).spec).toMatchObject({ peerAddress: "10.0.0.1", peerPort: 179, nodeSelectors: [{ matchLabels: { a: "b" } }] });
-      await run("patch", "bgppeers.v1beta2.metallb.io", "x", "--type=merge", "-p", '{"spec":{"vrf":"red","holdTime":"9s"}}');
-      expect((await get("bgppeers.v1beta1.metallb.io")).spec).toEqual(expect.objectContaining({ holdTime: "9s" }));
-      expect((await get("bgppeers.v1beta1.metallb.io")).spec).not.toHaveProperty("vrf");
+      await run("patch", "bgppeers.v1beta2.metallb.io", "x", "--type=merge", "-p", '{"spec":{"vrf":"red","connectTime":"5s"}}');
+      expect((await get("bgppeers.v1beta2.metallb.io")).spec).not.toHaveProperty("holdTime");
+      expect((await get("bgppeers.v1beta2.metallb.io")).spec).not.toHaveProperty("keepaliveTime");
+      await run("patch", "bgppeers.v1beta1.metallb.io", "x", "--type=merge", "-p", '{"spec":{"holdTime":"9s"}}');
+      expect((await get("bgppeers.v1beta2.metallb.io")).spec).toMatchObject({ holdTime: "9s", vrf: "red", connectTime: "5s" });
+    });
+
+    it("lose nothing when a peer that only v1beta2 can describe is written back through v1beta1", async () => {
+      const spec = {
+        myASN: 1, dynamicASN: "external", localASN: 3, interface: "eth0", connectTime: "5s", passwordSecret: { name: "s" }, enableGracefulRestart: true, vrf: "red", disableMP: true,
+        dualStackAddressFamily: true, nodeSelectors: [{ matchExpressions: [{ key: "a", operator: "Exists" }] }], peerPort: 179,
+      };
+      await mustApply(manifest("BGPPeer", spec));
+      const { stdout } = await run("get", "bgppeers.v1beta1.metallb.io", "x", "-o", "json");
+      const former = JSON.parse(stdout) as { metadata: { labels?: object }; spec: object };
+      former.metadata.labels = { touched: "yes" };
+      expect(await server.kubectl(["replace", "-f", "-"], { input: JSON.stringify(former) })).toMatchObject({ code: 0 });
+      expect((await get("bgppeers.v1beta2.metallb.io")).spec).toEqual(spec);
     });
   });
 });
