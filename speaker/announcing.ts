@@ -20,6 +20,7 @@ export interface AnnouncingPorts {
   now(): Instant;
   /** Sends a frame; false when it went nowhere. */
   send(interfaceIndex: number, bytes: Uint8Array): boolean;
+  warn(event: string, fields: Readonly<Record<string, string | number>>): void;
 }
 
 interface Speaking {
@@ -34,6 +35,9 @@ export class Announcing {
   readonly #announcedOn = new Map<string, readonly number[]>();
   /** Owned, and being handed over: answered for, announced no more. */
   readonly #leaving = new Set<string>();
+  /** Interfaces that carry each family. */
+  readonly #carrying: Readonly<Record<IpFamily, Set<number>>> = { IPv4: new Set(), IPv6: new Set() };
+  #warnedOfNoIpv6 = false;
   /** This process slept, and must not answer before it knows what it missed. */
   #isSilent = false;
 
@@ -47,6 +51,7 @@ export class Announcing {
 
   /** An interface carries the family's frames from now on, or has another MAC: what is announced there is announced anew. */
   up({ family, interfaceIndex }: FamilyInterface, mac: MacAddress): void {
+    this.#carrying[family].add(interfaceIndex);
     this.#families[family].responder.handle({ kind: "interfaceUp", interfaceIndex, mac }, 0);
     this.#announce(family, { kind: "interfaceUp", interfaceIndex, mac });
     for (const [address, interfaceIndexes] of this.#announcedOn) {
@@ -56,13 +61,15 @@ export class Announcing {
   }
 
   down({ family, interfaceIndex }: FamilyInterface): void {
+    this.#carrying[family].delete(interfaceIndex);
     this.#families[family].responder.handle({ kind: "interfaceDown", interfaceIndex }, 0);
     this.#announce(family, { kind: "interfaceDown", interfaceIndex });
   }
 
-  /** The address is this node's on exactly these interfaces. */
+  /** The address is this node's on exactly these interfaces; warns (once) of one that none of them can carry. */
   own(address: string, interfaceIndexes: readonly number[]): void {
     const family = familyOf(address);
+    if (family === "IPv6" && !interfaceIndexes.some((index) => this.#carrying.IPv6.has(index))) this.#noIpv6(address);
     this.#ports.counters.watch(address);
     this.#announcedOn.set(address, interfaceIndexes);
     this.#leaving.delete(address);
@@ -126,6 +133,14 @@ export class Announcing {
     if (this.#isSilent) return undefined;
     const [ipv4, ipv6] = [this.#families.IPv4.announcer.nextTimeout(), this.#families.IPv6.announcer.nextTimeout()];
     return ipv4 === undefined || ipv6 === undefined ? (ipv4 ?? ipv6) : Math.min(ipv4, ipv6);
+  }
+
+  /** Owned in name only, until one of the interfaces gets a link-local address. */
+  #noIpv6(address: string): void {
+    this.#ports.counters.dropped("ipv6NotAnnounced");
+    if (this.#warnedOfNoIpv6) return;
+    this.#warnedOfNoIpv6 = true;
+    this.#ports.warn("ipv6NotAnnounced", { address, reason: "no interface with an IPv6 link-local address" });
   }
 
   #announce(family: IpFamily, input: AnnouncerInput): void {

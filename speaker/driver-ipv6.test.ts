@@ -122,6 +122,7 @@ function counters(driver: Driver): Extract<FromPacketThread, { kind: "counters" 
 test("tells all nodes by the schedule, answers, and counts both", () => {
   const driver = start(eth0);
   turns(driver, 1);
+  expect(facts.filter(({ kind }) => kind === "warning")).toEqual([]);
   expect(told()).toEqual([UNSOLICITED]);
   turns(driver, 5);
   expect(now).toBe(1100);
@@ -136,6 +137,7 @@ test("tells all nodes by the schedule, answers, and counts both", () => {
 test("an interface without a link-local address has no socket for NDP; when it gets one, the address is announced there", () => {
   const driver = start(withoutIpv6);
   turns(driver, 5);
+  expect(facts.filter(({ kind }) => kind === "warning")).toMatchObject([{ event: "ipv6NotAnnounced", fields: { address: VIP } }]);
   expect([...sockets.keys()]).toEqual(["IPv4"]);
   expect(told()).toEqual([]);
   interfaces.set([eth0]);

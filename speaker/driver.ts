@@ -69,6 +69,7 @@ export class Driver {
       counters: ports.counters,
       now: () => ports.clock.now(),
       send: (interfaceIndex, bytes) => this.#segments.send(interfaceIndex, bytes),
+      warn: (event, fields) => ports.post({ kind: "warning", event, fields }),
     });
     this.#segments = new Segments(
       {
