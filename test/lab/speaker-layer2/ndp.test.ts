@@ -5,6 +5,7 @@ import { clear, describeOnLab } from "../describe-on-lab.ts";
 import { eventually } from "../eventually.ts";
 import { CLIENT, type Lab } from "../lab.ts";
 import { leaderOtherThan } from "../leaders.ts";
+import { pause } from "../poll.ts";
 import { WITHIN, expectAnswerFrom, expectLeader, expectSilence, serviceOf, settledLeader } from "../observe.ts";
 import { advertisement, pool } from "../resources.ts";
 import { app } from "../walkthrough/manifests.ts";
@@ -12,6 +13,13 @@ import { app } from "../walkthrough/manifests.ts";
 const CONFIGURATION = `${pool("main", ["172.20.250.10-172.20.250.60", "fd00:20::1000-fd00:20::10ff"])}${advertisement("all")}---\n`;
 const DUAL_STACK = ["ipFamilyPolicy: RequireDualStack"];
 const IPV6_ONLY = ["ipFamilyPolicy: SingleStack", "ipFamilies: [IPv6]"];
+
+/** How soon a kernel doubts that its neighbours are there, and how long it trusts traffic to show it. */
+const NEIGHBOUR_SETTINGS = {
+  impatient: ["net.ipv6.neigh.eth0.base_reachable_time_ms=500", "net.ipv6.neigh.eth0.delay_first_probe_time=0"],
+  usual: ["net.ipv6.neigh.eth0.base_reachable_time_ms=30000", "net.ipv6.neigh.eth0.delay_first_probe_time=5"],
+};
+const CHECKED_FOR_MS = 5_000;
 
 describeOnLab("NDP", { name: "ndp", nodes: 3, herald: { controllers: 1 } }, (lab) => {
   afterEach(() => clear(lab()));
@@ -57,6 +65,34 @@ describeOnLab("NDP", { name: "ndp", nodes: 3, herald: { controllers: 1 } }, (lab
       await lab().exec(CLIENT, ["ip", "address", "delete", `${address}/128`, "dev", "eth0"]);
       await succeed(lab(), ["sysctl", "-q", "-w", "net.ipv6.conf.eth0.accept_dad=0", "net.ipv6.conf.all.accept_dad=0"]);
     }
+  });
+
+  test("a neighbour that checks by unicast whether the address is still there is answered each time, and traffic goes on", async () => {
+    await lab().apply(CONFIGURATION + app({ name: "web", serviceSpec: IPV6_ONLY, udp: true }));
+    const [address = ""] = await expectAddresses(lab(), "web", 1);
+    const leader = await settledLeader(lab(), "web");
+    await expectNeighbour(lab(), address, leader);
+    const [client, node] = [await lab().nodeMac(CLIENT), await lab().nodeMac(leader)];
+    await eventually(() => lab().curl(CLIENT, `http://[${address}]/`), { ...WITHIN, what: "the address answers" });
+    await succeed(lab(), ["sysctl", "-q", "-w", ...NEIGHBOUR_SETTINGS.impatient]);
+    const capture = await lab().capture(CLIENT, "icmp6 and (ip6[40] = 135 or ip6[40] = 136)");
+    try {
+      await succeed(lab(), ["ip", "-6", "neigh", "flush", "dev", "eth0"]);
+      const end = performance.now() + CHECKED_FOR_MS;
+      do {
+        // TCP would tell the kernel by itself that the neighbour is there.
+        await succeed(lab(), ["bash", "-c", `echo > /dev/udp/${address}/81`]);
+        await pause(100);
+      } while (performance.now() < end);
+    } finally {
+      await succeed(lab(), ["sysctl", "-q", "-w", ...NEIGHBOUR_SETTINGS.usual]);
+    }
+    await lab().curl(CLIENT, `http://[${address}]/`);
+    const lines = await capture.stop();
+    const checks = lines.filter((line) => line.includes(`${client} > ${node}`) && line.includes(`who has ${address}`));
+    const answers = lines.filter((line) => line.includes(`${node} > ${client}`) && line.includes(`tgt is ${address}`));
+    assert.ok(checks.length >= 2, `${checks.length} checks by unicast\n${lines.join("\n")}`);
+    assert.ok(answers.length >= checks.length, `${answers.length} answers to ${checks.length} checks`);
   });
 
   test("the leader loses power: another says at once to all that the address is here, and answers; after deletion nobody does", async () => {
