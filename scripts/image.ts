@@ -1,7 +1,8 @@
 /**
  * Builds Herald's image, for controller and speaker alike, without pulling anything: an archive that `ctr -n k8s.io images
  * import`, `docker load` and `podman load` take, and its bill of materials beside it. Quick when nothing changed.
- * `node scripts/image.ts [--arch amd64|arm64] [--out DIR]`
+ * `node scripts/image.ts [--arch amd64|arm64] [--out DIR] [--refresh]`
+ *   --refresh  fetch Debian's libraries for the other architecture anew, for there may be newer ones
  *   dist/image/herald-VERSION-ARCH.tar        the archive
  *   dist/image/herald-VERSION-ARCH.spdx.json  what is in it
  *   dist/image/herald-VERSION-ARCH.json       its digest and sizes
@@ -29,7 +30,7 @@ const root = resolve(import.meta.dirname, "..");
 /** Debian's packages with the libraries that Node needs, fetched when the image is for another architecture than this machine's. */
 const LIBRARY_PACKAGES = ["libc6", "libstdc++6", "libgcc-s1", "gcc-12-base"];
 
-const { values } = parseArgs({ options: { arch: { type: "string", default: hostArchitecture() }, out: { type: "string", default: join(root, "dist/image") } } });
+const { values } = parseArgs({ options: { arch: { type: "string", default: hostArchitecture() }, out: { type: "string", default: join(root, "dist/image") }, refresh: { type: "boolean", default: false } } });
 const architecture = asArchitecture(values.arch);
 const nodeVersion = lockedPackage(root, `node-linux-${NODE_ARCHITECTURE[architecture]}`).version;
 // Certificates and compression come from the Node that runs this.
@@ -75,7 +76,9 @@ function gatherParts(folder: string): HeraldImageParts {
 /** This machine's libraries, or Debian's when the image is for another architecture. */
 function findLibraries(programs: readonly Uint8Array[]): { libraries: SharedLibrary[]; packages: DebianPackage[]; libraryRoot: string } {
   if (architecture !== hostArchitecture()) {
-    const { root: libraryRoot, packages } = unpackDebianPackages({ architecture, names: LIBRARY_PACKAGES, folder: join(cacheFolder(), "debian", architecture) });
+    const folder = join(cacheFolder(), "debian", architecture);
+    if (values.refresh) rmSync(folder, { recursive: true, force: true });
+    const { root: libraryRoot, packages } = unpackDebianPackages({ architecture, names: LIBRARY_PACKAGES, folder });
     return { libraries: sharedLibraries({ programs, architecture, root: libraryRoot }), packages, libraryRoot };
   }
   const libraries = sharedLibraries({ programs, architecture, root: "/" });
@@ -90,7 +93,7 @@ function findLibraries(programs: readonly Uint8Array[]): { libraries: SharedLibr
 function billOfMaterials(bundled: readonly BundledPackage[], packages: readonly DebianPackage[]): string {
   const node: Part = { name: "node", version: nodeVersion, license: "MIT", purl: `pkg:generic/node@${nodeVersion}`, supplier: "Organization: OpenJS Foundation" };
   const debian = packages.map(
-    ({ name, version }): Part => ({ name, version, purl: `pkg:deb/debian/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${architecture}`, supplier: "Organization: Debian" }),
+    ({ name, version, distribution }): Part => ({ name, version, purl: `pkg:deb/${distribution}/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${architecture}` }),
   );
   return spdxDocument({
     product: { name: "herald", version: heraldVersion, license: "Apache-2.0", purl: `pkg:oci/herald@${heraldVersion}?arch=${architecture}` },

@@ -47,7 +47,7 @@ function makeAll(folder: string): void {
   script("package.ts", "--out", folder);
   script("manifests.ts", join(folder, `herald-${heraldVersion}.yaml`));
   for (const architecture of ["amd64", "arm64"]) {
-    script("image.ts", "--arch", architecture);
+    script("image.ts", "--arch", architecture, "--refresh");
     for (const [ending, name] of [["tar", "image.tar"], ["spdx.json", "image.spdx.json"]]) {
       copyFileSync(join(dist, `image/herald-${heraldVersion}-${architecture}.${ending}`), join(folder, `herald-${heraldVersion}-${architecture}.${name}`));
     }

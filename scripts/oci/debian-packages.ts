@@ -14,6 +14,8 @@ const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 export interface DebianPackage {
   readonly name: string;
   readonly version: string;
+  /** Whose package it is, as package URLs and os-release(5) spell it: "debian", "ubuntu". */
+  readonly distribution: string;
 }
 
 /**
@@ -66,7 +68,7 @@ function fetch({ architecture, names, folder, archives }: { architecture: ImageA
 
 function describe(file: string): DebianPackage {
   const [name = "", version = ""] = run("dpkg-deb", ["--show", "--showformat=${Package}\\n${Version}\\n", file]).split("\n");
-  return { name, version };
+  return { name, version, distribution: "debian" };
 }
 
 function run(program: string, parameters: readonly string[], cwd?: string): string {
@@ -80,12 +82,17 @@ export function owningPackage(path: string): DebianPackage | undefined {
     try {
       const owner = run("dpkg-query", ["--search", candidate]).split(": ")[0] ?? "";
       const [name = "", version = ""] = run("dpkg-query", ["--show", "--showformat=${Package}\\n${Version}\\n", owner]).split("\n");
-      return { name, version };
+      return { name, version, distribution: distributionId() };
     } catch {
       continue;
     }
   }
   return undefined;
+}
+
+/** This machine's ID in os-release(5). */
+function distributionId(): string {
+  return /^ID="?([\w.-]+)"?$/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1] ?? "linux";
 }
 
 /** What a package says of its licence, below the root that it is installed in; undefined when the file was left out. */
