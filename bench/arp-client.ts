@@ -1,27 +1,45 @@
 /**
- * The asking side of the ARP benchmark: a process of its own, so that a stalled speaker does not stall the stopwatch.
+ * The asking side of the benchmark of answers by ARP, or by NDP for an IPv6 address: a process of its own, so that a stalled speaker does not stall the stopwatch.
  * Arguments: namespace, address to ask for, number of questions, milliseconds between them. Prints one JSON line.
  */
 
 import { openClient } from "../test/netns/veth-pair.ts";
 import { ArpOperation, decodeArpPacket, encodeArpPacket } from "../speaker/layer2/arp-packet.ts";
+import { decodeNeighborMessage, encodeNeighborMessage } from "../speaker/layer2/ndp-packet.ts";
 import { PollSet } from "../sys/libc.ts";
+import { inNetworkNamespace } from "../sys/network-namespace.ts";
+import { neighborMessageFilter, openNdpSocket } from "../sys/packet-socket.ts";
 import { formatIpAddress, parseIpAddress } from "../wire/ip-address.ts";
+import { multicastMac, solicitedNodeGroup } from "../wire/ipv6-multicast.ts";
 import { BROADCAST_MAC, parseMacAddress, ZERO_MAC } from "../wire/mac-address.ts";
 
 const [namespace, address, count, intervalMs] = process.argv.slice(2);
 if (namespace === undefined || address === undefined) throw new Error("namespace and address wanted");
-const { socket, mac } = openClient(namespace);
-const own = parseMacAddress(mac);
-const question = encodeArpPacket({
-  ethernetDestination: BROADCAST_MAC,
-  ethernetSource: own,
-  operation: ArpOperation.request,
-  senderHardwareAddress: own,
-  senderProtocolAddress: parseIpAddress("192.0.2.1"),
-  targetHardwareAddress: ZERO_MAC,
-  targetProtocolAddress: parseIpAddress(address),
-});
+const client = openClient(namespace);
+const own = parseMacAddress(client.mac);
+const target = parseIpAddress(address);
+const isIpv6 = target.family === "IPv6";
+const socket = isIpv6 ? inNetworkNamespace(namespace, () => openNdpSocket(client.index, neighborMessageFilter)) : client.socket;
+const group = solicitedNodeGroup(target);
+const question = isIpv6
+  ? encodeNeighborMessage({
+      kind: "solicitation",
+      ethernetDestination: multicastMac(group),
+      ethernetSource: own,
+      source: parseIpAddress("fd09::1"),
+      destination: group,
+      target,
+      options: [{ kind: "sourceLinkLayerAddress", mac: own }],
+    })
+  : encodeArpPacket({
+      ethernetDestination: BROADCAST_MAC,
+      ethernetSource: own,
+      operation: ArpOperation.request,
+      senderHardwareAddress: own,
+      senderProtocolAddress: parseIpAddress("192.0.2.1"),
+      targetHardwareAddress: ZERO_MAC,
+      targetProtocolAddress: target,
+    });
 const buffer = new Uint8Array(2048);
 const waiting = new PollSet([socket.fd]);
 const pause = new PollSet([]);
@@ -38,9 +56,18 @@ function ask(): number | undefined {
     const end = process.hrtime.bigint();
     const length = socket.receive(buffer);
     if (length === undefined) continue;
-    const packet = decodeArpPacket(buffer.subarray(0, length));
-    if (packet.operation === ArpOperation.reply && formatIpAddress(packet.senderProtocolAddress) === address) return Number(end - begin) / 1e3;
+    if (answeredFor(buffer.subarray(0, length)) === address) return Number(end - begin) / 1e3;
   }
+}
+
+/** The address that a frame answers for; undefined when it answers nothing. */
+function answeredFor(frame: Uint8Array): string | undefined {
+  if (isIpv6) {
+    const message = decodeNeighborMessage(frame);
+    return message.kind === "advertisement" && message.solicited ? formatIpAddress(message.target) : undefined;
+  }
+  const { operation, senderProtocolAddress } = decodeArpPacket(frame);
+  return operation === ArpOperation.reply ? formatIpAddress(senderProtocolAddress) : undefined;
 }
 
 const times: number[] = [];
