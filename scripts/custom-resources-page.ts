@@ -54,8 +54,8 @@ up to 4294967295. Some of what MetalLB leaves to its webhook is refused by the A
 without addresses, a \`BGPPeer\` with no or two ways to find its peer, number or password, an aggregation length beyond 32 or 128.
 
 \`BGPPeer\` has two versions. v1beta2 is stored; v1beta1 is deprecated and still served, and kubectl warns of it. Their fields have the same
-names, so the API server converts by dropping what the other version lacks: a timer that was never set stays unset. Writing an object
-through v1beta1 loses its v1beta2 fields.
+names, and v1beta1 takes those of v1beta2 as well, so the API server converts by the version's name alone: a timer that was never set stays
+unset, and writing an object through v1beta1 loses nothing.
 
 ## Addresses of a pool
 
