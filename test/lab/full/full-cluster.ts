@@ -9,6 +9,7 @@ import { killNamespace, ownIdentity, signalProcess } from "../processes.ts";
 import { LabUnavailable, checkFullLabPossible } from "../programs.ts";
 import { type FullLabSettings, type LabFolder, type LabState, labFolder, readState, writeState } from "../state.ts";
 import { type NetworkPlan, buildNetwork, forgetState, healPartition, partition, reconfigureHost, setCable } from "../topology.ts";
+import type { Absence } from "./absence.ts";
 import { containerProcesses, initOf, introduceNode, killNode, nodeArgv, startNode } from "./node.ts";
 
 /** How to build a full lab. */
@@ -139,16 +140,16 @@ export class FullCluster extends Cluster {
   }
 
   /** Nodes whose speaker was stopped on purpose, for the next command to know. */
-  stoppedSpeakers(): StoppedSpeakers | undefined {
+  stoppedSpeakers(): Absence | undefined {
     try {
-      return JSON.parse(readFileSync(this.#stoppedPath(), "utf8")) as StoppedSpeakers;
+      return JSON.parse(readFileSync(this.#stoppedPath(), "utf8")) as Absence;
     } catch {
       return undefined;
     }
   }
 
   /** Remembers them, or forgets them. */
-  rememberStopped(stopped: StoppedSpeakers | undefined): void {
+  rememberStopped(stopped: Absence | undefined): void {
     if (stopped) writeFileSync(this.#stoppedPath(), JSON.stringify(stopped));
     else rmSync(this.#stoppedPath(), { force: true });
   }
@@ -179,15 +180,6 @@ export class FullCluster extends Cluster {
     if (!host) throw new LabUnavailable(`There is no host '${name}'.`);
     return host;
   }
-}
-
-/** Nodes whose speaker is stopped, and what its DaemonSet looked like before. */
-export interface StoppedSpeakers {
-  readonly nodes: readonly string[];
-  /** Name of the DaemonSet. */
-  readonly daemonSet: string;
-  readonly updateStrategy: unknown;
-  readonly affinity: unknown;
 }
 
 /** A node takes some 250 MB of memory. */
