@@ -119,7 +119,7 @@ test("as nobody, on a root that nothing can be written to, both programs tell th
   assert.equal(inside("/usr/local/bin/node", "--eval", script), "65534 EROFS\n");
 });
 
-test("containerd imports it under its name and digest, and runs it with a read-only root", { timeout: 60_000 }, async (context) => {
+test("containerd imports it under its name and digest, and runs it with a read-only root", { timeout: 180_000 }, async (context) => {
   const containerd = findProgram("containerd");
   const ctr = findProgram("ctr");
   if (!isRoot || containerd === undefined || ctr === undefined) return context.skip("needs root and containerd: run 'scripts/setup full'");
@@ -134,7 +134,7 @@ test("containerd imports it under its name and digest, and runs it with a read-o
   const ended = new Promise((done) => daemon.once("exit", done));
   const call = async (...command: string[]): Promise<string> => (await run(ctr, ["--address", socket, ...command])).stdout;
   try {
-    await eventually(() => call("version"), { what: "an answer of containerd", timeoutMs: 30_000 });
+    await eventually(() => call("version"), { what: "an answer of containerd", timeoutMs: 60_000 });
     await call("images", "import", archive);
     const reference = `docker.io/library/herald:${heraldVersion}`;
     assert.match(await call("images", "ls", `name==${reference}`), new RegExp(image.descriptor.digest));
@@ -146,7 +146,7 @@ test("containerd imports it under its name and digest, and runs it with a read-o
   }
 });
 
-test("needs Docker: docker load takes it", { timeout: 60_000 }, async (context) => {
+test("needs Docker: docker load takes it", { timeout: 180_000 }, async (context) => {
   if (spawnSync("docker", ["info"], { stdio: "ignore" }).status !== 0) return context.skip("no Docker engine answers");
   const { stdout } = await run("docker", ["load", "--input", archive]);
   assert.match(stdout, new RegExp(`herald:${heraldVersion}`));
