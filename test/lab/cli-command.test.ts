@@ -18,6 +18,12 @@ describe("the lab's command line", () => {
     expect(parseCommand(["loss", "2.5"])).toMatchObject({ verb: "loss", args: ["2.5"] });
   });
 
+  it("knows the kinds of labs", () => {
+    expect(parseCommand(["up", "--full"])).toMatchObject({ verb: "up", full: { family: "ipv4", proxyMode: "iptables", driver: "namespaces" } });
+    expect(parseCommand(["up", "--full", "--family=ipv6", "--proxy-mode", "nftables"])).toMatchObject({ full: { family: "ipv6", proxyMode: "nftables" } });
+    expect(parseCommand(["up", "--kind", "--nodes", "2"])).toMatchObject({ nodes: 2, full: { driver: "kind" } });
+  });
+
   it("leaves to kubectl and exec what follows their first argument", () => {
     expect(parseCommand(["kubectl", "--name", "x", "get", "pods", "--name", "y"])).toMatchObject({ name: "x", args: ["get", "pods", "--name", "y"] });
     expect(parseCommand(["exec", "client", "curl", "--name", "y"])).toMatchObject({ name: "lab", args: ["client", "curl", "--name", "y"] });
@@ -35,6 +41,11 @@ describe("the lab's command line", () => {
     [["exec"], /needs the name of a host/],
     [["herald", "restart"], /start and stop/],
     [["up", "--nodes"], /--nodes needs a value/],
+    [["up", "--full", "--kind"], /not both/],
+    [["up", "--family", "ipv6"], /say '--full' too/],
+    [["up", "--full", "--family", "ipv5"], /ipv4 or ipv6/],
+    [["up", "--full", "--proxy-mode", "ipvs"], /iptables or nftables/],
+    [["down", "--full"], /is for 'up'/],
   ])("refuses %j with a sentence", (argv, message) => {
     expect(() => parseCommand(argv)).toThrow(message);
   });

@@ -6,15 +6,16 @@ export const USAGE = `scripts/lab VERB [ARGUMENTS] [--name X]      X is 'lab' wh
 
   up [--nodes N]              start a lab of N nodes (3) and wait until they are Ready
      --full                   with kubelets and containers of their own, and a control-plane node
-     --family ipv4|ipv6       whose addresses come first in a full lab (ipv4)
-     --proxy-mode iptables|nftables   how kube-proxy works in a full lab (iptables)
+     --kind                   on kind's nodes, where a Docker engine runs
+     --family ipv4|ipv6       whose addresses come first in such a lab (ipv4)
+     --proxy-mode iptables|nftables   how kube-proxy works there (iptables)
   down                        end it and remove all of it
   status                      every lab: what runs and what has ended
   kubectl ARGS                kubectl, as the lab's administrator
   exec HOST [CMD...]          run a command (a shell) on client, control, backend, nodeN,
                               nodeN-pods or switch
   herald start|stop           apply Herald's definitions and workloads; delete the workloads.
-                              In a full lab: install Herald's image and chart; uninstall it
+                              In a full lab and on kind: install Herald's image and chart; uninstall it
   poweroff NODE..             cut the cable, then the power: no goodbye leaves the node
   crash NODE..                kill -9 the speaker; it is started again as Kubernetes does
   stop NODE..                 end the speaker cleanly; it stays ended until restore
@@ -60,8 +61,8 @@ export interface LabCommand {
   readonly nodes: number;
   readonly ms: number;
   readonly from?: readonly string[];
-  /** Of which kind `up` makes a lab; the light one when missing. */
-  readonly full?: FullLabSettings;
+  /** Set when `up` makes a lab with real kubelets; a light one when missing. */
+  readonly full?: FullLabSettings & { readonly driver: "namespaces" | "kind" };
 }
 
 /**
@@ -76,8 +77,8 @@ export function parseCommand(argv: readonly string[]): LabCommand {
   while (rest.length > 0) {
     const word = rest.shift() ?? "";
     if (["-h", "--help"].includes(word) && words.length === 0) return { verb: "help", args: [], name: "lab", nodes: 3, ms: 300 };
-    if (word === "--full") {
-      options.set("full", "");
+    if (word === "--full" || word === "--kind") {
+      options.set(word.slice(2), "");
       continue;
     }
     const [, option, inline] = /^--(name|nodes|from|ms|family|proxy-mode)(?:=(.*))?$/.exec(word) ?? [];
@@ -98,16 +99,16 @@ export function parseCommand(argv: readonly string[]): LabCommand {
   return { verb, args, name: options.get("name") ?? "lab", nodes: Number(options.get("nodes") ?? 3), ms: Number(options.get("ms") ?? 300), ...(from ? { from } : {}), ...(full ? { full } : {}) };
 }
 
-function fullSettings(verb: LabVerb, options: ReadonlyMap<string, string>): FullLabSettings | undefined {
-  const given = ["full", "family", "proxy-mode"].filter((option) => options.has(option));
+function fullSettings(verb: LabVerb, options: ReadonlyMap<string, string>): LabCommand["full"] {
+  const given = ["full", "kind", "family", "proxy-mode"].filter((option) => options.has(option));
   if (given[0] === undefined) return undefined;
   if (verb !== "up") throw new LabUnavailable(`--${given[0]} is for 'up'.`);
-  if (!options.has("full")) throw new LabUnavailable(`--${given[0]} is for a full lab: say '--full' too.`);
+  if (options.has("full") === options.has("kind")) throw new LabUnavailable(options.has("full") ? "A lab is '--full' or '--kind', not both." : `--${given[0]} is for a full lab: say '--full' too.`);
   const family = options.get("family") ?? "ipv4";
   const proxyMode = options.get("proxy-mode") ?? "iptables";
   if (family !== "ipv4" && family !== "ipv6") throw new LabUnavailable("--family is ipv4 or ipv6.");
   if (proxyMode !== "iptables" && proxyMode !== "nftables") throw new LabUnavailable("--proxy-mode is iptables or nftables.");
-  return { family, proxyMode };
+  return { family, proxyMode, driver: options.has("kind") ? "kind" : "namespaces" };
 }
 
 function checkWords(verb: string, args: readonly string[]): asserts verb is LabVerb {

@@ -5,7 +5,8 @@ import { parseCommand, USAGE, type LabCommand } from "./cli-command.ts";
 import { Cluster } from "./cluster.ts";
 import { FullCluster } from "./full/full-cluster.ts";
 import { FullLab } from "./full/full-lab.ts";
-import { Lab } from "./lab.ts";
+import { KindLab } from "./full/kind-lab.ts";
+import { Lab, type LabDriver } from "./lab.ts";
 import { nsenterArgv } from "./processes.ts";
 import { LabUnavailable, checkLabPossible, programPath, searchPath } from "./programs.ts";
 import { labNames } from "./state.ts";
@@ -22,46 +23,43 @@ async function run(command: LabCommand): Promise<number> {
     case "up":
       return up(command);
     case "down":
-      checkLabPossible();
-      await Cluster.remove(name);
+      await down(name);
       console.log(`lab ${name} is down`);
       return 0;
     case "status":
       return status(name);
-    case "kubectl": {
-      const { folder } = running(name);
-      return inNamespace(running(name).namespace("control"), [programPath("kubectl"), `--kubeconfig=${folder.kubeconfig}`, ...args]);
-    }
+    case "kubectl":
+      return kubectl(name, args);
     case "exec":
       return inHost(name, args[0] ?? "", args.slice(1));
     case "herald":
       return herald(name, args[0]);
     case "apiserver":
-      await (args[0] === "stop" ? running(name).stopApiServer() : running(name).startApiServer());
+      await (args[0] === "stop" ? driver(name).stopApiServer() : driver(name).startApiServer());
       return 0;
     case "poweroff":
-      for (const node of args) await running(name).powerOff(node);
+      for (const node of args) await driver(name).powerOff(node);
       return 0;
     case "crash":
-      for (const node of args) await running(name).crashSpeaker(node);
+      for (const node of args) await driver(name).crashSpeaker(node);
       return 0;
     case "stop":
-      for (const node of args) await (runningFull(name) ?? running(name)).stopSpeaker(node);
+      for (const node of args) await driver(name).stopSpeaker(node);
       return 0;
     case "pause":
-      for (const node of args) await running(name).pauseSpeaker(node, command.ms);
+      for (const node of args) await driver(name).pauseSpeaker(node, command.ms);
       return 0;
     case "dropapi":
-      for (const node of args) await running(name).dropApi(node);
+      for (const node of args) await driver(name).dropApi(node);
       return 0;
     case "loss":
-      await running(name).lossPercent(Number(args[0]));
+      await driver(name).lossPercent(Number(args[0]));
       return 0;
     case "partition":
-      await running(name).partition(args, command.from);
+      await driver(name).partition(args, command.from);
       return 0;
     case "restore":
-      for (const node of args) await (runningFull(name) ?? running(name)).restore(node);
+      for (const node of args) await driver(name).restore(node);
       return 0;
     case "logs":
       return logs(name, args);
@@ -70,11 +68,23 @@ async function run(command: LabCommand): Promise<number> {
 
 async function up({ name, nodes, full }: LabCommand): Promise<number> {
   const start = performance.now();
-  const lab = full ? await FullLab.up({ name, nodes, ...full, stays: true }) : await Lab.up({ name, nodes, stays: true });
+  const lab = await startLab({ name, nodes, ...(full ? { full } : {}) });
   const option = name === "lab" ? "" : ` --name ${name}`;
   console.log(await lab.kubectl(["get", "nodes"]));
   console.log(`lab ${name} is up after ${((performance.now() - start) / 1000).toFixed(1)} s. Try: scripts/lab kubectl${option} get pods -A · scripts/lab herald start${option} · scripts/lab down${option}`);
   return 0;
+}
+
+function startLab({ name, nodes, full }: Pick<LabCommand, "name" | "nodes" | "full">): Promise<LabDriver> {
+  if (full?.driver === "kind") return KindLab.up({ name, nodes, ...full });
+  return full ? FullLab.up({ name, nodes, ...full, stays: true }) : Lab.up({ name, nodes, stays: true });
+}
+
+async function down(name: string): Promise<void> {
+  const kind = KindLab.find(name);
+  if (kind) return kind.down();
+  checkLabPossible();
+  await Cluster.remove(name);
 }
 
 async function status(name: string): Promise<number> {
@@ -85,27 +95,30 @@ async function status(name: string): Promise<number> {
 }
 
 async function herald(name: string, action: string | undefined): Promise<number> {
-  running(name);
-  const lab = FullLab.find(name) ?? Lab.find(name);
-  if (action === "start") await lab?.startHerald({}, (line) => console.log(line));
-  else await lab?.stopHerald();
+  const lab = driver(name);
+  if (action === "start") await lab.startHerald({}, (line) => console.log(line));
+  else await lab.stopHerald();
   console.log(action === "start" ? "Herald is Ready" : "Herald is gone; its resources stay");
   return 0;
 }
 
 /** The command has the terminal, so that shells and editors work in it. */
 function inHost(name: string, host: string, argv: readonly string[]): number {
+  if (KindLab.find(name)) return inTerminal("docker", ["exec", "--interactive", ...(process.stdin.isTTY ? ["--tty"] : []), host === "client" ? `${name}-client` : host, ...(argv.length > 0 ? argv : ["bash"])]);
   const cluster = running(name);
   const words = argv.length > 0 ? argv : ["bash"];
-  return nsenter(cluster instanceof FullCluster ? cluster.enter(host, words) : nsenterArgv(cluster.namespace(host), words));
+  return inTerminal("nsenter", cluster instanceof FullCluster ? cluster.enter(host, words) : nsenterArgv(cluster.namespace(host), words));
 }
 
-function inNamespace(namespace: string, argv: readonly string[]): number {
-  return nsenter(nsenterArgv(namespace, argv));
+function kubectl(name: string, args: readonly string[]): number {
+  const kind = KindLab.find(name);
+  if (kind) return inTerminal(programPath("kubectl"), [`--kubeconfig=${kind.kubeconfig}`, ...args]);
+  const cluster = running(name);
+  return inTerminal("nsenter", nsenterArgv(cluster.namespace("control"), [programPath("kubectl"), `--kubeconfig=${cluster.folder.kubeconfig}`, ...args]));
 }
 
-function nsenter(argv: readonly string[]): number {
-  return spawnSync("nsenter", argv, { stdio: "inherit", env: { ...process.env, PATH: searchPath() } }).status ?? 1;
+function inTerminal(program: string, argv: readonly string[]): number {
+  return spawnSync(program, argv, { stdio: "inherit", env: { ...process.env, PATH: searchPath() } }).status ?? 1;
 }
 
 function logs(name: string, wanted: readonly string[]): number {
@@ -121,10 +134,14 @@ function logs(name: string, wanted: readonly string[]): number {
   return 0;
 }
 
-/** The full lab of that name, for what needs the API; undefined when it is a light one. */
-function runningFull(name: string): FullLab | undefined {
+/** The running lab of that name, whatever it is made of. */
+function driver(name: string): LabDriver {
+  const kind = KindLab.find(name);
+  if (kind) return kind;
   running(name);
-  return FullLab.find(name);
+  const lab = FullLab.find(name) ?? Lab.find(name);
+  if (!lab) throw new LabUnavailable(`The lab '${name}' has ended.`);
+  return lab;
 }
 
 function running(name: string): Cluster {

@@ -50,7 +50,7 @@ export interface LabDriver {
   apply(yaml: string): Promise<void>;
   get(kind: string, namespace: string, name: string): Promise<unknown>;
   exec(host: string, argv: readonly string[], options?: CommandOptions): Promise<CommandResult>;
-  startHerald(options?: HeraldOptions): Promise<void>;
+  startHerald(options?: HeraldOptions, say?: (line: string) => void): Promise<void>;
   stopHerald(): Promise<void>;
   powerOff(node: string): Promise<void>;
   crashSpeaker(node: string): Promise<void>;
