@@ -5,26 +5,27 @@ import { poll } from "./poll.ts";
 
 const ROOT = "/sys/fs/cgroup";
 /** A version 2 hierarchy beside those of version 1. */
-const UNIFIED = join(ROOT, "unified");
+const UNIFIED = "unified";
 const REMOVE_BUDGET_MS = 5000;
 /** Controllers of version 2 that a kubelet wants below its own group, where the kernel has them. */
 const CONTROLLERS = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"] as const;
 
 /**
  * Makes the control group that all containers of a node live below, in every hierarchy of version 1 or in the one of version 2.
+ * @param root where they are mounted.
  * @returns its path as a kubelet wants it, from the root of the hierarchies.
  */
-export function makeCgroup(lab: string, node: string): string {
+export function makeCgroup(lab: string, node: string, root = ROOT): string {
   const path = `/${groupOf(lab)}/${node}`;
-  if (isVersion2()) {
-    enableControllers(ROOT);
-    for (const folder of [join(ROOT, groupOf(lab)), join(ROOT, path)]) {
+  if (isVersion2(root)) {
+    enableControllers(root);
+    for (const folder of [join(root, groupOf(lab)), join(root, path)]) {
       mkdirSync(folder, { recursive: true });
       enableControllers(folder);
     }
     return path;
   }
-  for (const hierarchy of hierarchies()) {
+  for (const hierarchy of hierarchies(root)) {
     const parts = [hierarchy, join(hierarchy, groupOf(lab)), join(hierarchy, path)];
     mkdirSync(parts.at(-1) ?? "", { recursive: true });
     // A new group has no processors until it is told, and then no process may enter it.
@@ -37,9 +38,9 @@ export function makeCgroup(lab: string, node: string): string {
 }
 
 /** Removes the control groups of a lab, or of one of its nodes, whose processes must have ended. Groups of a process that the kernel still buries are waited for. */
-export async function removeCgroups(lab: string, node = ""): Promise<void> {
+export async function removeCgroups(lab: string, node = "", root = ROOT): Promise<void> {
   // Container runtimes make groups in a version 2 hierarchy beside those of version 1 too.
-  for (const hierarchy of isVersion2() ? [ROOT] : [...hierarchies(), UNIFIED]) {
+  for (const hierarchy of isVersion2(root) ? [root] : [...hierarchies(root), join(root, UNIFIED)]) {
     const folder = join(hierarchy, groupOf(lab), node);
     await poll(() => removeTree(folder), { timeoutMs: REMOVE_BUDGET_MS, intervalMs: 20, what: `${folder} to be empty` });
   }
@@ -49,13 +50,13 @@ function groupOf(lab: string): string {
   return namespaceOf(lab, "nodes");
 }
 
-function isVersion2(): boolean {
-  return existsSync(join(ROOT, "cgroup.controllers"));
+function isVersion2(root: string): boolean {
+  return existsSync(join(root, "cgroup.controllers"));
 }
 
-function hierarchies(): string[] {
-  if (!existsSync(ROOT)) return [];
-  return readdirSync(ROOT, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => join(ROOT, entry.name)).filter((path) => path !== UNIFIED);
+function hierarchies(root: string): string[] {
+  if (!existsSync(root)) return [];
+  return readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && entry.name !== UNIFIED).map((entry) => join(root, entry.name));
 }
 
 function enableControllers(folder: string): void {
