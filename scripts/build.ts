@@ -1,6 +1,6 @@
 /**
  * Bundles Herald into `dist/`, which is self-contained: copy the folder anywhere and start it with Node 24.
- *   dist/controller.mjs  dist/speaker.mjs  dist/packet-thread.mjs  dist/certificate-program.mjs  dist/koffi-linux-ARCH/
+ *   dist/controller.mjs  dist/speaker.mjs  dist/packet-thread.mjs  dist/certificate-program.mjs  dist/kubectl-herald.mjs  dist/koffi-linux-ARCH/
  * What else is made from it stays: dist/image, dist/manifests, dist/release and packaged charts.
  * `node scripts/build.ts [--out DIR] [--arch x64|arm64] [--koffi DIR] [--metafile FILE]`
  *   --koffi     folder of the npm package with koffi's binary, when node_modules does not have it
@@ -56,7 +56,7 @@ try {
 async function bundle(outdir: string): Promise<void> {
   const { metafile } = await build({
     absWorkingDir: root,
-    entryPoints: { controller: "controller/main.ts", speaker: "speaker/main.ts", "packet-thread": "speaker/packet-thread.ts", "certificate-program": "kube/certificate-program.ts" },
+    entryPoints: { controller: "controller/main.ts", speaker: "speaker/main.ts", "packet-thread": "speaker/packet-thread.ts", "certificate-program": "kube/certificate-program.ts", "kubectl-herald": "cli/main.ts" },
     outdir,
     outExtension: { ".js": ".mjs" },
     bundle: true,
