@@ -10,17 +10,19 @@ import { FakeSegment } from "../sys/packet-socket-fake.ts";
 import type { FakePacketSocket } from "../sys/packet-socket-fake.ts";
 import { FakePoller } from "../sys/poll-fake.ts";
 import { formatIpAddress, parseIpAddress } from "../wire/ip-address.ts";
+import { multicastMac, solicitedNodeGroup } from "../wire/ipv6-multicast.ts";
 import { BROADCAST_MAC, parseMacAddress, ZERO_MAC } from "../wire/mac-address.ts";
 import type { AgreementOutput } from "./agreement/agreement-protocol.ts";
 import { Driver, MAX_WAIT_MS } from "./driver.ts";
 import { FakeAgreementDoor, ScriptedElector } from "./fake-agreement.ts";
 import { ArpOperation, decodeArpPacket, encodeArpPacket } from "./layer2/arp-packet.ts";
+import { decodeNeighborMessage, encodeNeighborMessage } from "./layer2/ndp-packet.ts";
 import { PacketCounters } from "./packet-counters.ts";
 
 const MAC = parseMacAddress("02:00:00:00:00:0a");
 const CLIENT_MAC = parseMacAddress("02:00:00:00:00:01");
 const PEERS_FD = -700;
-const ADDRESSES = ["192.0.2.80", "192.0.2.81", "192.0.2.82"];
+const ADDRESSES = ["192.0.2.80", "192.0.2.81", "fd00::80", "fd00:1::80"];
 
 /** What the elector concludes. */
 type Conclusion = { readonly kind: "own" | "lose" | "handOver" | "announceAgain"; readonly address: string } | { readonly kind: "silence" | "speak" };
@@ -42,6 +44,7 @@ class Scene {
   isSilent = false;
   readonly #segment = new FakeSegment();
   readonly #client = this.#segment.open();
+  readonly #ipv6Client = this.#segment.open("IPv6");
   readonly #sockets: FakePacketSocket[] = [];
   readonly #elector = new ScriptedElector(() => {});
   readonly #door = new FakeAgreementDoor({ fd: PEERS_FD, spend: () => {} });
@@ -59,10 +62,10 @@ class Scene {
         clock: { now: () => this.now, wallMs: () => this.now },
         random: { next: () => 0.5 },
         poller: this.#poller,
-        interfaces: new FakeInterfaceMonitor([{ index: 2, name: "eth0", up: true, carrier: true, broadcast: true, noArp: false, mac: MAC }]),
+        interfaces: new FakeInterfaceMonitor([{ index: 2, name: "eth0", up: true, carrier: true, broadcast: true, noArp: false, mac: MAC, linkLocal: "fe80::a" }]),
         wake: { fd: -800, drain: () => {} },
-        openSocket: () => {
-          const socket = this.#segment.open();
+        openSocket: (_index, family) => {
+          const socket = this.#segment.open(family);
           this.#sockets.push(socket);
           return socket;
         },
@@ -125,18 +128,43 @@ class Scene {
   /** The addresses that were answered for. */
   #check(): string[] {
     const answered: string[] = [];
-    const buffer = new Uint8Array(100);
-    for (let length = this.#client.receive(buffer); length !== undefined; length = this.#client.receive(buffer)) {
-      const { operation, senderProtocolAddress } = decodeArpPacket(buffer.subarray(0, length));
-      const address = formatIpAddress(senderProtocolAddress);
+    for (const { address, isAnswer } of this.#heard()) {
       expect(this.owned.has(address) && !this.isSilent, `${address} in a frame`).toBe(true);
-      if (operation === ArpOperation.reply) answered.push(address);
+      if (isAnswer) answered.push(address);
       else expect(this.leaving.has(address), `${address} announced`).toBe(false);
     }
     return answered;
   }
 
+  /** What the segment heard, of both families. */
+  *#heard(): Generator<{ readonly address: string; readonly isAnswer: boolean }> {
+    const buffer = new Uint8Array(100);
+    for (let length = this.#client.receive(buffer); length !== undefined; length = this.#client.receive(buffer)) {
+      const { operation, senderProtocolAddress } = decodeArpPacket(buffer.subarray(0, length));
+      yield { address: formatIpAddress(senderProtocolAddress), isAnswer: operation === ArpOperation.reply };
+    }
+    for (let length = this.#ipv6Client.receive(buffer); length !== undefined; length = this.#ipv6Client.receive(buffer)) {
+      const message = decodeNeighborMessage(buffer.subarray(0, length));
+      yield { address: formatIpAddress(message.target), isAnswer: message.kind === "advertisement" && message.solicited };
+    }
+  }
+
   #ask(address: string): void {
+    const target = parseIpAddress(address);
+    if (target.family === "IPv6") {
+      this.#ipv6Client.send(
+        encodeNeighborMessage({
+          kind: "solicitation",
+          ethernetDestination: multicastMac(solicitedNodeGroup(target)),
+          ethernetSource: CLIENT_MAC,
+          source: parseIpAddress("fd00::1"),
+          destination: solicitedNodeGroup(target),
+          target,
+          options: [],
+        }),
+      );
+      return;
+    }
     this.#client.send(
       encodeArpPacket({
         ethernetDestination: BROADCAST_MAC,
@@ -145,7 +173,7 @@ class Scene {
         senderHardwareAddress: CLIENT_MAC,
         senderProtocolAddress: parseIpAddress("192.0.2.1"),
         targetHardwareAddress: ZERO_MAC,
-        targetProtocolAddress: parseIpAddress(address),
+        targetProtocolAddress: target,
       }),
     );
   }
