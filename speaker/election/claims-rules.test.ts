@@ -226,6 +226,29 @@ describe("order of claims", () => {
     expect(members.view("a", "192.0.0.1")).toMatchObject({ witnessed: true, term });
   });
 
+  test("a claim that yields to one of a lower term leaves its term: what comes after grows beyond it", () => {
+    const nodes = ["a", "b", "c", "d", "e"];
+    const members = new FakeMembers({ nodes, aheadMs: (node) => (node === "a" ? 10_000 : 0) });
+    members.start(rowsOf(25, nodes));
+    members.run(2000);
+    const held = members.held("b");
+    members.split(["a"], ["b", "c", "d", "e"]);
+    members.run(3000);
+    const terms = new Map(held.map((address) => [address, members.view("a", address)?.term ?? 0]));
+    // It hears of the better claims before anybody heard of its own.
+    members.carry = (from) => (from === "a" ? [] : [1]);
+    members.heal(["a"], ["b", "c", "d", "e"]);
+    members.run(300);
+    expect(members.held("b")).toEqual(held);
+    members.carry = () => [1];
+    members.run(1000);
+    members.kill("b");
+    members.run(1000);
+    const heirs = held.map((address) => ({ address, heir: members.owners(address)[0] ?? "" })).filter(({ heir }) => heir !== "a");
+    assert.ok(heirs.length > 0);
+    for (const { address, heir } of heirs) expect(members.view(heir, address)?.term).toBeGreaterThan(terms.get(address) ?? 0);
+  });
+
   test.each([
     [true, true],
     [false, false],

@@ -39,6 +39,8 @@ export interface FakeMembersOptions {
   readonly failback?: "sticky" | "rank";
   readonly carry?: Carry;
   readonly template?: (node: string) => string;
+  /** By how much the node's wall clock is ahead. */
+  readonly aheadMs?: (node: string) => number;
 }
 
 export class FakeMembers {
@@ -51,16 +53,18 @@ export class FakeMembers {
   rows: readonly AddressRow[] = [];
   readonly #failback: "sticky" | "rank";
   readonly #template: (node: string) => string;
+  readonly #aheadMs: (node: string) => number;
   readonly #cut = new Set<string>();
   readonly #states = new Map<string, "alive" | "suspect" | "dead" | "left">();
   readonly #times = new Deadlines();
   readonly #events = new Map<string, () => void>();
   #order = 0;
 
-  constructor({ nodes, failback = "sticky", carry = () => [1], template = () => "" }: FakeMembersOptions) {
+  constructor({ nodes, failback = "sticky", carry = () => [1], template = () => "", aheadMs = () => 0 }: FakeMembersOptions) {
     this.carry = carry;
     this.#failback = failback;
     this.#template = template;
+    this.#aheadMs = aheadMs;
     this.nodes = nodes.map((name) => this.#make(name));
     for (const [index, node] of this.nodes.entries()) this.#at(index, () => this.#beat(node));
   }
@@ -190,7 +194,7 @@ export class FakeMembers {
   }
 
   #machine(node: string, boot: number): Claims {
-    return new Claims({ node, boot, wallMs: (now) => ORIGIN_UNIX_MS + now, failback: this.#failback, template: this.#template(node) });
+    return new Claims({ node, boot, wallMs: (now) => ORIGIN_UNIX_MS + now + this.#aheadMs(node), failback: this.#failback, template: this.#template(node) });
   }
 
   #introduce(node: FakeNode, isReady: boolean): void {

@@ -88,7 +88,9 @@ export class GroupKeeper {
     const theirs = peers.best(held.row.address, now);
     if (mine === undefined || theirs === undefined) return mine ?? theirs;
     if (compareClaims(theirs, mine) < 0) {
-      holder.lose(held, held.phase === "handingOver" ? "HandedOver" : "BetterClaim", "nothing", now);
+      // A term beyond the winner's may be known to nobody else yet: the record makes the claims after this one grow beyond it.
+      const isHandedOver = held.phase === "handingOver";
+      holder.lose(held, isHandedOver ? "HandedOver" : "BetterClaim", !isHandedOver && mine.entry.term > theirs.entry.term ? "released" : "nothing", now);
       return theirs;
     }
     if (theirs.entry.state === "claim") this.#contest(held, theirs);
