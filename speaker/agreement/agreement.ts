@@ -39,6 +39,8 @@ export const MAX_HOPS = 6;
 const SEGMENT_WITNESSES = 4;
 /** An incarnation so far above the process's start in seconds was not reached by refuting suspicions of its own. */
 const CLOCK_SET_BACK_INCARNATIONS = 60;
+/** Others' word on a start further ahead of the wall clock is not believed: as far as terms may be ahead. */
+const MAX_BOOT_AHEAD_MS = 86_400_000;
 /** Steps that one input may cause between the three machines: more is a loop. */
 const MAX_STEPS = 100_000;
 
@@ -55,6 +57,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
   readonly #membership: Membership;
   readonly #detection: Detection;
   readonly #claims: Claims;
+  readonly #wallMs: (now: Instant) => number;
   readonly #roster: Roster;
   /** Digests of others' lists, newest last: large clusters pass them on. */
   readonly #digests = new Map<string, ClaimsDigest>();
@@ -76,10 +79,11 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     this.#roster = new Roster(node);
     const detection = new Detection({ node, profile });
     this.#detection = detection;
-    const hears = (member: string): boolean => detection.hears(member);
-    this.#membership = new Membership({ node, endpoint, keyring: { keys: options.keys }, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing, hears }, random);
+    const vouchesFor = (member: string): boolean => detection.vouchesFor(member);
+    this.#membership = new Membership({ node, endpoint, keyring: { keys: options.keys }, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing, vouchesFor }, random);
     this.#claims = new Claims({ node, boot, wallMs, failback, template });
     this.#boot = boot;
+    this.#wallMs = wallMs;
     this.#digest = { owner: node, boot, version: 0, hash: 0 };
   }
 
@@ -277,6 +281,8 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     const verdict = sender === this.#options.node ? "replayed" : this.#roster.judge(sender, boot, message.sequence);
     if (verdict === "stranger" || verdict === "replayed") {
       // What was passed on arrives more than once by design.
+      const laterBoot = message.hops > 0 || reliable ? undefined : this.#roster.laterBoot(sender, boot, this.#lastNow);
+      if (laterBoot !== undefined) steps.push(sendTo(sender, this.#encode({ kind: "heartbeat", digests: [this.#digest, { owner: sender, boot: laterBoot, version: 0, hash: 0 }] }), false));
       if (verdict === "stranger" || message.hops === 0) outputs.push({ kind: "dropped", reason: verdict === "stranger" ? "heraldMessageFromStranger" : "heraldMessageReplayed" });
       return;
     }
@@ -284,6 +290,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     switch (body.kind) {
       case "heartbeat":
         for (const digest of body.digests) {
+          if (digest.owner === this.#options.node && digest.boot <= this.#wallMs(this.#lastNow) + MAX_BOOT_AHEAD_MS) this.#startedBefore(digest.boot, steps);
           this.#noteDigest(digest);
           steps.push({ to: "claims", input: { kind: "digest", digest, from: sender } });
         }
@@ -310,8 +317,13 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
    */
   #catchUp(steps: Step[]): void {
     const { incarnation } = this.#membership;
-    if (incarnation - Math.floor(this.#boot / 1000) < CLOCK_SET_BACK_INCARNATIONS) return;
-    this.#boot = incarnation * 1000;
+    if (incarnation - Math.floor(this.#boot / 1000) >= CLOCK_SET_BACK_INCARNATIONS) this.#startedBefore(incarnation * 1000 - 1, steps);
+  }
+
+  /** Others know of a start of this node that looks later than this one: this one goes beyond it. */
+  #startedBefore(boot: number, steps: Step[]): void {
+    if (boot <= this.#boot) return;
+    this.#boot = boot + 1;
     steps.push({ to: "claims", input: { kind: "boot", boot: this.#boot } });
   }
 

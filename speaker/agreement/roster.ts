@@ -76,6 +76,14 @@ export class Roster {
     return true;
   }
 
+  /** The boot id of a later start of that member than this one, if it should be told of that now: its clock was set back. */
+  laterBoot(node: string, boot: number, now: Instant): number | undefined {
+    const known = this.#known.get(node);
+    if (known === undefined || boot >= known.boot || now < known.answeredAt + ANSWER_DEAD_INTERVAL_MS) return undefined;
+    known.answeredAt = now;
+    return known.boot;
+  }
+
   isHerald(node: string): boolean {
     return this.#known.get(node)?.isHerald ?? false;
   }

@@ -96,19 +96,6 @@ describe("suspicion", () => {
     expect(net.asked).toBeGreaterThan(0);
   });
 
-  test("who is heard is vouched for: whom this node observes, from its first word to its first missed beat", () => {
-    const detection = new Detection({ node: "a", profile: PROFILE });
-    expect(detection.hears("b")).toBe(false);
-    detection.handle({ kind: "peers", peers: [{ node: "b", address: "192.0.2.2" }] }, 0);
-    expect(detection.hears("b")).toBe(false);
-    detection.handle({ kind: "heard", node: "b", boot: 1 }, 10);
-    expect(detection.hears("b")).toBe(true);
-    detection.handle({ kind: "timeout" }, 11 + PROFILE.askAfterMs);
-    expect(detection.hears("b")).toBe(false);
-    detection.handle({ kind: "heard", node: "b", boot: 1 }, 500);
-    expect(detection.hears("b")).toBe(true);
-  });
-
   test("in quiet times nobody is suspected or asked, and everybody beats to everybody", () => {
     const net = segment();
     net.runUntil(60_000);

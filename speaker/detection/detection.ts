@@ -129,10 +129,15 @@ export class Detection implements Machine<DetectionInput, DetectionOutput> {
     return next;
   }
 
-  /** Whether this node observes that peer, has heard its process, and has not missed a beat. */
-  hears(node: string): boolean {
+  /**
+   * Whether this node takes the peer to be alive: as its observer, because it has heard its process and has not missed a
+   * beat; else because no observer reports anything.
+   */
+  vouchesFor(node: string): boolean {
     const peer = this.#peers.get(node);
-    return peer?.watch !== undefined && peer.boot > 0 && peer.watch.suspectedSince === undefined;
+    if (peer === undefined) return false;
+    if (peer.watch === undefined) return peer.reports.size === 0;
+    return peer.boot > 0 && peer.watch.suspectedSince === undefined;
   }
 
   /** Plain data for metrics and tests. */

@@ -186,6 +186,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
         if (input.update.owner === this.#node) return this.#ownUpdate(input.update, now);
         return this.#peers.update(input.update, now);
       case "digest":
+        this.#standing.said(input.from, now);
         return this.#peers.digest(input.digest, input.from, now);
       case "pull":
         this.#pulled(input.from, input.owner);

@@ -46,6 +46,8 @@ export class Peer {
   factsLookedAt = "";
   /** Since when it has been known that it missed a beat; kept beyond its death. */
   suspectedSince: Instant | undefined;
+  /** When it last said something itself. */
+  saidAt: Instant = -Infinity;
   /** Since when it has been alive, ready and settled without a break. */
   wellSince: Instant | undefined;
 

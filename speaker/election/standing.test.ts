@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { NodeFacts } from "./claims-protocol.ts";
 import { ListCopy } from "./list-copy.ts";
 import { Peer } from "./peer.ts";
-import { SETTLED_AT_LAST_MS, Standing, VIEW_UNCHANGED_MS } from "./standing.ts";
+import { SAMPLE_HEARD_WITHIN_MS, SAMPLE_WITHIN_MS, SETTLED_AT_LAST_MS, Standing, VIEW_UNCHANGED_MS } from "./standing.ts";
 
 /** Node "me" that is ready at 0, and peers that are alive and have told their facts, or nothing. */
 function view(facts: Record<string, Partial<NodeFacts> | undefined>): { standing: Standing; peers: Map<string, Peer> } {
@@ -80,5 +80,45 @@ describe("witnessed", () => {
     for (const peer of peers.values()) peer.suspectedSince = undefined;
     standing.count(20);
     expect(standing.majoritySince).toBe(20);
+  });
+});
+
+describe("witnessed in a large cluster", () => {
+  const members = Array.from({ length: 40 }, (_, index) => `peer-${index}`);
+
+  function large(): { standing: Standing; peers: Map<string, Peer>; sayAt: (now: number, count: number) => void } {
+    const { standing, peers } = view(Object.fromEntries(members.map((node) => [node, {}])));
+    standing.setKnown(["me", ...members], 0);
+    const sayAt = (now: number, count: number): void => members.slice(0, count).forEach((node) => standing.said(node, now));
+    return { standing, peers, sayAt };
+  }
+
+  test("hearsay is not enough: somebody must be heard", () => {
+    const { standing, sayAt } = large();
+    expect(standing.isWitnessed).toBe(false);
+    sayAt(100, 8);
+    expect(standing.isWitnessed).toBe(true);
+  });
+
+  test.each([[3, true], [4, false], [8, false]])("of eight that are heard, %i fall silent", (silent, isWitnessed) => {
+    const { standing, peers, sayAt } = large();
+    sayAt(100, 8);
+    for (const node of members.slice(0, silent)) {
+      const peer = peers.get(node);
+      if (peer !== undefined) peer.suspectedSince = 200;
+    }
+    standing.count(330);
+    expect(standing.isWitnessed).toBe(isWitnessed);
+  });
+
+  test("who hears nobody for long is no majority, though membership does not know yet", () => {
+    const { standing, sayAt } = large();
+    sayAt(100, 8);
+    standing.count(101 + SAMPLE_HEARD_WITHIN_MS);
+    expect(standing.isWitnessed).toBe(false);
+    sayAt(5000, 8);
+    expect(standing.isWitnessed).toBe(true);
+    standing.count(5001 + SAMPLE_WITHIN_MS);
+    expect(standing.isWitnessed).toBe(false);
   });
 });

@@ -10,6 +10,13 @@ export const VIEW_UNCHANGED_MS = 300;
 /** A node that has been ready for so long waits for nobody. */
 export const SETTLED_AT_LAST_MS = 3000;
 
+/** Clusters larger than this are not heard as a whole: each member beats to a few others only. */
+export const HEARD_AS_A_WHOLE = 16;
+/** Of those that said something themselves within this time... */
+export const SAMPLE_WITHIN_MS = 3000;
+/** ...more than half must have done so within this: two beats of the calmest profile. */
+export const SAMPLE_HEARD_WITHIN_MS = 600;
+
 export class Standing {
   readonly #node: string;
   readonly #peer: (node: string) => Peer | undefined;
@@ -103,11 +110,32 @@ export class Standing {
     return peer !== undefined && peer.state === "alive" && peer.isReady;
   }
 
-  /** Counts who is heard: alive, and without a missed beat. Of two, the side that still hears the gateway is the majority. */
+  /** A member has said something itself. */
+  said(node: string, now: Instant): void {
+    const peer = this.#peer(node);
+    if (peer === undefined) return;
+    peer.saidAt = now;
+    if (!this.isWitnessed) this.count(now);
+  }
+
+  /**
+   * Counts who is heard: alive, and without a missed beat. In a large cluster that is hearsay for most, and takes seconds to
+   * become wrong for a node that is cut off: those that it does hear itself are a sample of the others.
+   * Of two, the side that still hears the gateway is the majority.
+   */
   count(now: Instant): void {
     const known = this.#known ?? [this.#node];
-    const heard = known.filter((node) => node === this.#node || this.#peer(node)?.isHeard === true).length;
-    const isMajority = heard > known.length / 2 || (known.length === 2 && this.#gatewayHeard);
+    let [heard, sample, sampleHeard] = [1, 0, 0];
+    for (const node of known) {
+      const peer = node === this.#node ? undefined : this.#peer(node);
+      if (peer === undefined) continue;
+      if (peer.isHeard) heard += 1;
+      if (now - peer.saidAt > SAMPLE_WITHIN_MS) continue;
+      sample += 1;
+      if (peer.isHeard && now - peer.saidAt <= SAMPLE_HEARD_WITHIN_MS) sampleHeard += 1;
+    }
+    const isSound = known.length <= HEARD_AS_A_WHOLE || sampleHeard > sample / 2;
+    const isMajority = (heard > known.length / 2 && isSound) || (known.length === 2 && this.#gatewayHeard);
     if (!isMajority) this.#majoritySince = undefined;
     else this.#majoritySince ??= now;
   }

@@ -31,8 +31,8 @@ export interface MembershipOptions {
   /** At most 512 bytes; said once and never changed, for each change makes MetalLB's speakers announce everything again. */
   readonly meta: Uint8Array;
   readonly timing: MembershipTiming;
-  /** Whether this node itself hears the member's process, and has missed nothing of it: whom others declare dead is then only suspected. */
-  readonly hears?: (node: string) => boolean;
+  /** Whether this node has its own reason to take the member to be alive: whom others declare dead is then only suspected. */
+  readonly vouchesFor?: (node: string) => boolean;
 }
 
 export class Context {

@@ -31,8 +31,8 @@ const INTO: Readonly<Record<MemberState, readonly PacketMessage[]>> = {
   left: [alive(1, 5), dead(5, "node-1")],
 };
 
-test("whom another declares dead is only suspected while it is heard here; who leaves is believed all the same", () => {
-  member.heard.add("node-1");
+test("whom another declares dead is only suspected while this node vouches for it; who leaves is believed all the same", () => {
+  member.vouchedFor.add("node-1");
   feed(alive(1, 5), dead(5));
   expect(member.machine.members()).toMatchObject([{ node: "node-1", state: "suspect", incarnation: 5 }]);
   feed(alive(1, 6));
@@ -42,7 +42,7 @@ test("whom another declares dead is only suspected while it is heard here; who l
 });
 
 test("a verdict of this node's own needs nobody's belief", () => {
-  member.heard.add("node-1");
+  member.vouchedFor.add("node-1");
   feed(alive(1, 5));
   member.handle({ kind: "condemn", node: "node-1", incarnation: 5 });
   expect(member.machine.members()).toMatchObject([{ state: "dead" }]);

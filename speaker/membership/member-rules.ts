@@ -5,7 +5,7 @@
  * - Only a higher incarnation makes a member alive again; an equal one is enough to suspect it or to declare it dead.
  * - Only the member itself raises its incarnation: that is how this node refutes what is said about it.
  * - What another member believes dead (in a push-pull) is only suspected here; what left by itself has left.
- * - So is whom another declares dead while this node hears it: one that was cut off by itself comes back with a tale of
+ * - So is whom another declares dead while this node vouches for it: one that was cut off by itself comes back with a tale of
  *   everybody's death, and may not cost them anything. The suspicion reaches the member, and it refutes.
  * - A member that is there keeps its endpoint: an alive message from elsewhere is another node of that name, and dropped.
  *   One that is gone may come back from anywhere, at once.
@@ -94,8 +94,8 @@ export class MemberRules {
   /** Another member says that one is dead, or that it leaves. */
   declaredDead(message: DeadMessage): void {
     const { node, incarnation, from } = message;
-    const isHeard = from !== node && node !== this.#context.self.node && this.#context.options.hears?.(node) === true;
-    if (isHeard) this.suspect({ kind: "suspect", node, incarnation, from });
+    const isVouchedFor = from !== node && node !== this.#context.self.node && this.#context.options.vouchesFor?.(node) === true;
+    if (isVouchedFor) this.suspect({ kind: "suspect", node, incarnation, from });
     else this.dead(message);
   }
 

@@ -41,13 +41,13 @@ export class ToyMember {
   sent: Sent[] = [];
   /** All other outputs. */
   told: MembershipOutput[] = [];
-  /** Members that this node hears itself. */
-  readonly heard = new Set<string>();
+  /** Members that this node takes to be alive. */
+  readonly vouchedFor = new Set<string>();
 
   /** Every random number is the half: what is random is in the middle of its range. */
   constructor(timing: MembershipTiming = LAN_TIMING) {
     this.machine = new Membership(
-      { node: SELF, endpoint: SELF_ENDPOINT, keyring: CLEAR_KEYRING, incarnation: SELF_INCARNATION, meta: Uint8Array.of(7), timing, hears: (node) => this.heard.has(node) },
+      { node: SELF, endpoint: SELF_ENDPOINT, keyring: CLEAR_KEYRING, incarnation: SELF_INCARNATION, meta: Uint8Array.of(7), timing, vouchesFor: (node) => this.vouchedFor.has(node) },
       { next: () => 0.5 },
     );
     this.handle({ kind: "timeout" });
