@@ -35,6 +35,8 @@ export class Roster {
   readonly #known = new Map<string, Known>();
   readonly #nodeByAddress = new Map<string, string>();
   #expected: readonly ExpectedPeer[] = [];
+  /** Kept until a member changes: it is asked for with each message. */
+  #reachable: readonly WatchedPeer[] | undefined;
   #dampedUntil: Instant | undefined;
 
   constructor(node: string) {
@@ -52,6 +54,7 @@ export class Roster {
 
   /** Takes a change of a member in. */
   setMember(member: Member, now: Instant): void {
+    this.#reachable = undefined;
     const known = this.#known.get(member.node);
     if (known !== undefined) this.#nodeByAddress.delete(known.member.endpoint.address);
     this.#nodeByAddress.set(member.endpoint.address, member.node);
@@ -93,11 +96,13 @@ export class Roster {
   }
 
   /** Herald members that are alive or suspect, this node left out: those that are beaten to and told of claims. */
-  reachable(): WatchedPeer[] {
+  reachable(): readonly WatchedPeer[] {
+    if (this.#reachable !== undefined) return this.#reachable;
     const peers: WatchedPeer[] = [];
     for (const { member, isHerald } of this.#known.values()) {
       if (isHerald && (member.state === "alive" || member.state === "suspect")) peers.push({ node: member.node, address: member.endpoint.address });
     }
+    this.#reachable = peers;
     return peers;
   }
 
