@@ -89,9 +89,11 @@ async function down(name: string): Promise<void> {
 
 async function status(name: string): Promise<number> {
   const found = labNames().flatMap((other) => Cluster.find(other) ?? []);
+  const onKind = labNames().flatMap((other) => KindLab.find(other) ?? []);
   for (const cluster of found) console.log(await cluster.status());
-  if (found.length === 0) console.log("no lab is there");
-  return found.some((cluster) => cluster.state.name === name && cluster.isAlive()) ? 0 : 1;
+  for (const lab of onKind) console.log(`lab ${lab.name}: on kind, nodes ${lab.nodes.join(", ")}, kubeconfig ${lab.kubeconfig}`);
+  if (found.length + onKind.length === 0) console.log("no lab is there");
+  return found.some((cluster) => cluster.state.name === name && cluster.isAlive()) || onKind.some((lab) => lab.name === name) ? 0 : 1;
 }
 
 async function herald(name: string, action: string | undefined): Promise<number> {
