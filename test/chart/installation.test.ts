@@ -147,8 +147,25 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
       expect(await lease(".metadata.name")).toBe("");
     });
 
-    it("is not rendered without a cluster, where each rendering would make another", () => {
-      expect(renderedObjects().filter(({ kind }) => kind === "Secret")).toEqual([]);
+    it("an upgrade leaves the webhooks' certificate and registration as the controller wrote them", { timeout: INSTALLATIONS_MS }, async () => {
+      const read = async (...what: string[]): Promise<string> => (await run(["get", ...what])).stdout;
+      const bundle = (): Promise<string> => read("validatingwebhookconfiguration", "metallb-webhook-configuration", "-o", "jsonpath={.webhooks[*].clientConfig.caBundle}");
+      mustHelm("install", "herald", CHART, ...where, "--set", "crds.enabled=false");
+      const { webhooks } = JSON.parse(await read("validatingwebhookconfiguration", "metallb-webhook-configuration", "-o", "json")) as { webhooks: { clientConfig: object }[] };
+      // Any authority does, as long as nothing is called.
+      const caBundle = Buffer.from(server.certificateAuthority).toString("base64");
+      const registered = webhooks.map((webhook) => ({ ...webhook, clientConfig: { ...webhook.clientConfig, caBundle } }));
+      await run(["patch", "validatingwebhookconfiguration", "metallb-webhook-configuration", "--type=merge", "-p", JSON.stringify({ webhooks: registered })]);
+      await run(["patch", "secret", "metallb-webhook-cert", ...where, "--type=merge", "-p", JSON.stringify({ data: { "tls.crt": caBundle } })]);
+      const before = await bundle();
+      mustHelm("upgrade", "herald", CHART, ...where, "--set", "crds.enabled=false", "--set", "crds.validationFailurePolicy=Fail");
+      expect(await bundle()).toBe(before);
+      expect(await read("secret", "metallb-webhook-cert", ...where, "-o", "jsonpath={.data.tls\\.crt}")).toBe(caBundle);
+      mustHelm("uninstall", "herald", ...where);
+    });
+
+    it("key and Lease are not rendered without a cluster, where each rendering would make another key", () => {
+      expect(renderedObjects().filter(({ kind, metadata }) => kind === "Lease" || metadata.name === "metallb-memberlist")).toEqual([]);
     });
   });
 
@@ -203,7 +220,9 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
       [controller, false, ["patch", "ipaddresspools.metallb.io", "-n", NAMESPACE]],
       [controller, false, ["watch", "pods", "-n", NAMESPACE]],
       [controller, false, ["list", "pods", "-n", "default"]],
-      [controller, false, ["patch", "validatingwebhookconfigurations/metallb-webhook-configuration"]],
+      [controller, true, ["patch", "validatingwebhookconfigurations/metallb-webhook-configuration"]],
+      [controller, false, ["patch", "validatingwebhookconfigurations/other"]],
+      [controller, false, ["patch", "customresourcedefinitions/bgppeers.metallb.io"]],
       [speaker, true, ["watch", "nodes"]],
       [speaker, true, ["delete", "servicel2statuses.metallb.io", "-n", NAMESPACE]],
       [speaker, false, ["get", "secret/metallb-memberlist", "-n", NAMESPACE]],
