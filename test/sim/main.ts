@@ -6,6 +6,7 @@
  *   happened: a simulation without faults proves nothing.
  * - `--scenarios [--only TEXT] [--seed N]`: the scenarios whose name has that text.
  * - `--canaries`: machines that are broken on purpose, each of which must be found out.
+ * - `--figures [--only size|profiles|pauses|loss] [--nodes N,N,...]`: the tables of docs/leadership-figures.md.
  *
  * `--verbose` prints more; `--machine NAME` puts another machine under test; `--threads N` runs so many seeds at a time.
  */
@@ -14,6 +15,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 
 import { findOut } from "./canary-run.ts";
+import { printFigures } from "./figures.ts";
 import { machines } from "./machines.ts";
 import type { RunResult } from "./run.ts";
 import { canaries } from "./sabotage.ts";
@@ -30,6 +32,7 @@ const { values } = parseArgs({
     scenarios: { type: "boolean", default: false },
     only: { type: "string", default: "" },
     canaries: { type: "boolean", default: false },
+    figures: { type: "boolean", default: false },
     machine: { type: "string", default: "agreement" },
     threads: { type: "string", default: String(Math.min(4, availableParallelism())) },
     verbose: { type: "boolean", default: false },
@@ -37,14 +40,23 @@ const { values } = parseArgs({
 });
 /** Events printed of a failing seed. */
 const STORY_EVENTS = values.verbose ? 400 : 60;
+/** Sizes of the table by size. */
+const FIGURE_SIZES = "3,10,100";
 /** From so many seeds on everything must have happened. */
 const MANY_SEEDS = 20;
 
 const machine = machines[values.machine];
 if (machine === undefined) throw new Error(`no machine ${values.machine}; there are ${Object.keys(machines).join(", ")}`);
-const nodes = values.nodes === undefined ? undefined : number(values.nodes);
-const isGood = values.canaries ? runCanaries() : values.scenarios ? runScenarios() : await runAllSeeds();
-process.exitCode = isGood ? 0 : 1;
+const nodes = values.nodes === undefined || values.figures ? undefined : number(values.nodes);
+process.exitCode = (await run()) ? 0 : 1;
+
+async function run(): Promise<boolean> {
+  if (values.canaries) return runCanaries();
+  if (values.scenarios) return runScenarios();
+  if (!values.figures) return runAllSeeds();
+  printFigures({ nodes: (values.nodes ?? FIGURE_SIZES).split(",").map(number), only: values.only });
+  return true;
+}
 
 async function runAllSeeds(): Promise<boolean> {
   const seeds = values.seed === undefined ? Array.from({ length: number(values.seeds ?? "10") }, (_, index) => number(values.from) + index) : [number(values.seed)];
