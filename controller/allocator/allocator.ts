@@ -182,8 +182,13 @@ export class Allocator {
 
   /** Frees what the Service holds and what it gave up, at once: it is gone. Returns as `settle`. */
   release(service: string): readonly IpAddress[] {
-    this.leave(service);
-    return this.settle(service);
+    const held = this.#holdings.get(service)?.addresses ?? [];
+    const leaving = this.leaving(service);
+    const left = leaving.length === 0 ? held : [...held, ...leaving];
+    if (held.length > 0) this.#holdings.delete(service);
+    if (leaving.length > 0) this.#leaving.delete(service);
+    for (const address of left) this.#table.remove(address, service);
+    return left;
   }
 
   /**
@@ -226,18 +231,17 @@ export class Allocator {
   }
 
   #findRequested(request: AllocationRequest): AllocationResult {
-    const quoted = quoteList(request.addresses);
     const families = new Set(request.addresses.map((address) => address.family));
     const sameFamilies = families.size === request.families.length && request.families.every((family) => families.has(family));
-    if (!sameFamilies) return refuse("FamilyMismatch", `${quoted} does not match the ipFamily of the service`);
+    if (!sameFamilies) return refuse("FamilyMismatch", `${quoteList(request.addresses)} does not match the ipFamily of the service`);
     for (const address of request.addresses) {
       if (this.poolOf(address) === undefined) return refuse("AddressNotInPool", `${quoteList([address])} is not allowed in config`);
     }
     const name = this.#commonPool(request.addresses);
     const pool = name === undefined ? undefined : this.pool(name);
-    if (pool === undefined) return refuse("AddressesInDifferentPools", `${quoted} are not of one pool`);
+    if (pool === undefined) return refuse("AddressesInDifferentPools", `${quoteList(request.addresses)} are not of one pool`);
     if (request.pool !== undefined && request.pool !== pool.name) {
-      return refuse("AddressNotInRequestedPool", `${quoted} is not compatible with requested address pool ${request.pool}`);
+      return refuse("AddressNotInRequestedPool", `${quoteList(request.addresses)} is not compatible with requested address pool ${request.pool}`);
     }
     if (!request.admits(pool)) return refuse("PoolNotAllowed", `pool ${pool.name} not compatible for ip assignment`);
     for (const address of request.addresses) {
