@@ -37,7 +37,7 @@ interface Part {
 
 const parts: readonly Part[] = [
   { name: "check", run: () => commands([["tsc", "-p", "."], ["oxlint", "."], ["node", "scripts/tidy.ts"]]) },
-  { name: "build", run: () => commands([["node", "scripts/build.ts"]]) },
+  { name: "build", run: () => commands([["node", "scripts/build.ts"], ["node", "scripts/image.ts"], ["node", "scripts/package.ts"]]) },
   { name: "unit", run: () => vitest("unit") },
   { name: "fuzz", run: () => commands([["node", "test/fuzz/main.ts", "--seconds", isCi ? "10" : "3"]]) },
   { name: "sim", run: () => commands([["node", "test/sim/main.ts", "--seeds", "100"]]) },
