@@ -40,6 +40,7 @@ const FOLDER_RULES: readonly FolderRule[] = [
     packages: PURE,
   },
   { folder: "speaker/", ours: ["wire/", "config/", "kube/", "sys/"], packages: [...PURE, "prom-client", "node:worker_threads"] },
+  { folder: "cli/", ours: ["wire/", "config/", "sys/", "kube/objects.ts"], packages: [...PURE, "js-yaml"] },
   { folder: "test/", ours: ["*"], packages: ["*"] },
   { folder: "bench/", ours: ["*"], packages: ["*"] },
   { folder: "scripts/", ours: ["*"], packages: ["*"] },
@@ -112,7 +113,7 @@ function checkWorld(file: string, text: string): void {
 function checkScripts(): void {
   const { scripts = {} } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts?: Record<string, string> };
   for (const [name, command] of Object.entries(scripts)) {
-    for (const path of command.match(/\b(?:scripts|test|bench|controller|speaker)\/[\w./-]+/g) ?? []) {
+    for (const path of command.match(/\b(?:scripts|test|bench|controller|speaker|cli)\/[\w./-]+/g) ?? []) {
       if (!existsSync(join(root, path))) breaches.push(`package.json: script "${name}" names ${path}, which does not exist`);
     }
   }
@@ -123,7 +124,7 @@ function checkDocs(): void {
   const pages = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.md"], { cwd: root, encoding: "utf8" }).split("\n").filter((page) => page !== "" && existsSync(join(root, page)));
   for (const page of pages) {
     const text = readFileSync(join(root, page), "utf8");
-    for (const [, path = ""] of text.matchAll(/`((?:bench|charts|config|controller|crds|docs|kube|scripts|speaker|sys|test|wire)\/[\w./-]*)`/g)) {
+    for (const [, path = ""] of text.matchAll(/`((?:bench|charts|cli|config|controller|crds|docs|kube|scripts|speaker|sys|test|wire)\/[\w./-]*)`/g)) {
       if (!existsSync(join(root, path)) && !PLANNED.has(path)) breaches.push(`${page}: ${path} does not exist`);
     }
     for (const [, path = ""] of text.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
