@@ -69,7 +69,7 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
   const identity = `${podName === "" ? "herald-controller" : podName}_${crypto.randomUUID()}`;
   const recorder = new EventRecorder({ client, clock, random, log, component: "metallb-controller", ...(podName === "" ? {} : { host: podName }) });
   const alone = new AloneCheck({ client, clock, log, namespace, onFound: warnOnPod({ client, recorder, namespace, podName }) });
-  const health = await startHealthServer({ host: "0.0.0.0", port: flags["health-probe-port"], liveness: {}, readiness: { metallb: () => alone.problem } });
+  const health = await startHealthServer({ port: flags["health-probe-port"], liveness: {}, readiness: { metallb: () => alone.problem } });
   const whenAlone = alone.whenAlone();
   const lbClass = flags["lb-class"];
   const controller = new Controller({ client, clock, random, log, recorder, metrics, namespace, lbClass, podName });
@@ -90,7 +90,7 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
   });
 
   const guard = { client, clock, log, tls: tls.settings, certificateFolder: flags["metrics-cert-dir"], names: [podName] };
-  const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry, guard: flags["metrics-plain"] ? undefined : guard });
+  const metricsServer = await startMetricsServer({ port: flags.port, registry: metrics.registry, guard: flags["metrics-plain"] ? undefined : guard });
   const webhooks = flags["webhook-mode"] === "disabled" ? undefined : await createWebhooks({ flags, client, log, namespace, tls: tls.settings });
   // MetalLB's controller keeps the same Secret and registration.
   void whenAlone.then(() => webhooks?.start());

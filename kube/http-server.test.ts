@@ -30,3 +30,9 @@ test("a taken port is a clear sentence", async () => {
     `Cannot serve health probes on 127.0.0.1:${first.port}: another process has taken the port.`,
   );
 });
+
+test("without a host both families are served: a kubelet of an IPv6-first cluster probes [::]", async () => {
+  const server = await startHealthServer({ port: 0, liveness: {}, readiness: {} });
+  open.push(server);
+  for (const address of ["127.0.0.1", "[::1]"]) expect((await fetch(`http://${address}:${server.port}/healthz`)).status).toBe(200);
+});

@@ -22,7 +22,8 @@ const maxConnections = 64;
  * Rejects with an Error whose message is a sentence when the port is taken or not allowed.
  */
 export async function startHealthServer(options: {
-  readonly host: string;
+  /** Every address of every family when left out: a kubelet probes a pod at its first one, which may be IPv6. */
+  readonly host?: string;
   readonly port: number;
   readonly liveness: Readonly<Record<string, HealthCheck>>;
   readonly readiness: Readonly<Record<string, HealthCheck>>;
@@ -31,7 +32,7 @@ export async function startHealthServer(options: {
     ["/healthz", (): Answer => checked(options.liveness)],
     ["/readyz", (): Answer => checked(options.readiness)],
   ]);
-  return listen({ purpose: "health probes", host: options.host, port: options.port, http: createServer(serverLimits, listenerOf(routes)) });
+  return listen({ purpose: "health probes", ...(options.host === undefined ? {} : { host: options.host }), port: options.port, http: createServer(serverLimits, listenerOf(routes)) });
 }
 
 /** What a route says. */
@@ -84,14 +85,15 @@ export const serverLimits = { requestTimeout: requestTimeoutMs, headersTimeout: 
  * Binds a server that was made with `serverLimits`, or `server` in front of the one that speaks HTTP. Port 0 picks a free one.
  * Rejects with an Error whose message is a sentence when the port is taken or not allowed.
  */
-export async function listen(options: { readonly purpose: string; readonly host: string; readonly port: number; readonly http: Server; readonly server?: SocketServer }): Promise<HttpServer> {
+export async function listen(options: { readonly purpose: string; readonly host?: string; readonly port: number; readonly http: Server; readonly server?: SocketServer }): Promise<HttpServer> {
   const { purpose, host, port, http, server = http } = options;
   server.maxConnections = maxConnections;
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
-      reject(new Error(`Cannot serve ${purpose} on ${host}:${port}: ${listenProblem(error)}`, { cause: error }));
+      reject(new Error(`Cannot serve ${purpose} on ${host === undefined ? "port " : `${host}:`}${port}: ${listenProblem(error)}`, { cause: error }));
     });
-    server.listen({ host, port }, resolve);
+    // Without a host Node listens on :: for both families, or on 0.0.0.0 where the kernel has no IPv6.
+    server.listen(host === undefined ? { port } : { host, port }, resolve);
   });
   return { port: portOf(server), close: () => close(server, http) };
 }

@@ -15,7 +15,8 @@ import { ServingCertificate } from "./serving-certificate.ts";
 import type { TlsSettings } from "./tls-settings.ts";
 
 export interface MetricsServerOptions {
-  readonly host: string;
+  /** Every address of every family when left out. */
+  readonly host?: string;
   /** 0 means no metrics. */
   readonly port: number;
   readonly registry: Registry;
@@ -44,10 +45,11 @@ const HANDSHAKE_MS = 10_000;
  * Rejects with an Error whose message is a sentence when the port is taken or not allowed.
  */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<HttpServer | undefined> {
-  const { host, port, registry, guard } = options;
+  const { port, registry, guard } = options;
+  const host = options.host === undefined ? {} : { host: options.host };
   if (port === 0) return undefined;
   const metrics = async (): Promise<Answer> => ({ code: 200, type: registry.contentType, body: await registry.metrics() });
-  if (guard === undefined) return listen({ purpose: "metrics", host, port, http: createPlainServer(serverLimits, listenerOf(new Map([[PATH, metrics]]))) });
+  if (guard === undefined) return listen({ purpose: "metrics", ...host, port, http: createPlainServer(serverLimits, listenerOf(new Map([[PATH, metrics]]))) });
   const access = new AccessReview({ client: guard.client, clock: guard.clock, path: PATH });
   const guarded = async (request: IncomingMessage): Promise<Answer> => refusal(await access.judge(request.headers.authorization)) ?? metrics();
   const { minVersion, ciphers, ecdhCurve } = guard.tls;
@@ -66,7 +68,7 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
       if (!socket.destroyed) server.emit("connection", socket);
     });
   });
-  const listening = await listen({ purpose: "metrics", host, port, http: server, server: front });
+  const listening = await listen({ purpose: "metrics", ...host, port, http: server, server: front });
   return {
     port: listening.port,
     close: () => {

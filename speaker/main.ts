@@ -105,7 +105,7 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
     readiness: { metallb: () => (maybeMetalLb ? alone.problem : undefined), table: () => speaker.readiness() },
   });
   const guard = { client, clock: systemClock, log, tls, certificateFolder: flags["metrics-cert-dir"], names: [flags["pod-name"], node] };
-  const metricsServer = await startMetricsServer({ host: "0.0.0.0", port: flags.port, registry: metrics.registry, guard: flags["metrics-plain"] ? undefined : guard });
+  const metricsServer = await startMetricsServer({ port: flags.port, registry: metrics.registry, guard: flags["metrics-plain"] ? undefined : guard });
   const stopping = new AbortController();
   const started = startWhenAlone();
   const signal = await stopSignal();
