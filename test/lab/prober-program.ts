@@ -5,7 +5,7 @@
  * Usage: node prober-program.ts ADDRESS TCP_PORT UDP_PORT
  */
 import { createSocket } from "node:dgram";
-import { connect } from "node:net";
+import { connect, isIPv6 } from "node:net";
 import { setPriority } from "node:os";
 import type { Attempt } from "./prober.ts";
 
@@ -23,7 +23,7 @@ const print = (attempt: Attempt): void => void process.stdout.write(`${JSON.stri
 
 let ending = false;
 const waiting = new Map<number, number>();
-const socket = createSocket("udp4");
+const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
 socket.on("message", (message) => {
   const sequence = Number((JSON.parse(message.toString()) as { echo?: string }).echo);
   const sent = waiting.get(sequence);

@@ -5,6 +5,7 @@ import { clear, describeOnLab } from "../describe-on-lab.ts";
 import { eventually } from "../eventually.ts";
 import { CLIENT, type Lab } from "../lab.ts";
 import { leaderOtherThan } from "../leaders.ts";
+import { askNeighbours, expectNeighbour } from "../neighbours.ts";
 import { pause } from "../poll.ts";
 import { WITHIN, expectAnswerFrom, expectLeader, expectSilence, serviceOf, settledLeader } from "../observe.ts";
 import { advertisement, pool } from "../resources.ts";
@@ -124,19 +125,6 @@ function expectAddresses(lab: Lab, name: string, count: number): Promise<string[
     assert.equal(addresses.length, count, addresses.join(" "));
     return addresses.toSorted((a, b) => Number(a.includes(":")) - Number(b.includes(":")));
   }, { ...WITHIN, what: `${name} gets ${count} addresses` });
-}
-
-/** MACs that answer a neighbour solicitation of the client's, in lower case. */
-async function askNeighbours(lab: Lab, address: string): Promise<string[]> {
-  // Without -1 it waits for all answers to each of its questions.
-  const { stdout } = await lab.exec(CLIENT, ["ndisc6", "-m", "-q", "-r", "2", "-w", "300", address, "eth0"]);
-  return stdout.split("\n").map((line) => line.trim().toLowerCase()).filter((line) => line !== "");
-}
-
-/** Waits until exactly this node's MAC answers. */
-async function expectNeighbour(lab: Lab, address: string, node: string): Promise<void> {
-  const mac = await lab.nodeMac(node);
-  await eventually(async () => assert.deepEqual([...new Set(await askNeighbours(lab, address))], [mac]), { ...WITHIN, what: `${node} answers for ${address}` });
 }
 
 /** Nodes that are members of the group on eth0. */
