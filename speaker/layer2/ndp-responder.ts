@@ -21,32 +21,19 @@ import { macAddressToBytes, ZERO_MAC } from "../../wire/mac-address.ts";
 import type { MacAddress } from "../../wire/mac-address.ts";
 import { decodeNeighborMessage, encodeNeighborMessage } from "./ndp-packet.ts";
 import type { NeighborMessage, NeighborSolicitation } from "./ndp-packet.ts";
+import { OwnedAddresses } from "./owned-addresses.ts";
 import type { ResponderInput, ResponderOutput } from "./responder.ts";
 
 const MULTICAST_PREFIX = "33:33:";
 
 export class NdpResponder implements Machine<ResponderInput, ResponderOutput> {
-  readonly #macs = new Map<number, MacAddress>();
-  readonly #owned = new Map<string, ReadonlySet<number>>();
+  readonly #addresses = new OwnedAddresses();
 
   /** Addresses of inputs are canonical text of IPv6. Every frame has one output. */
   handle(input: ResponderInput, _now: Instant): ResponderOutput[] {
-    switch (input.kind) {
-      case "frame":
-        return [this.#answer(input.interfaceIndex, input.bytes)];
-      case "own":
-        this.#owned.set(input.address, new Set(input.interfaceIndexes));
-        return [];
-      case "disown":
-        this.#owned.delete(input.address);
-        return [];
-      case "interfaceUp":
-        this.#macs.set(input.interfaceIndex, input.mac);
-        return [];
-      case "interfaceDown":
-        this.#macs.delete(input.interfaceIndex);
-        return [];
-    }
+    if (input.kind === "frame") return [this.#answer(input.interfaceIndex, input.bytes)];
+    this.#addresses.take(input);
+    return [];
   }
 
   nextTimeout(): undefined {
@@ -54,7 +41,7 @@ export class NdpResponder implements Machine<ResponderInput, ResponderOutput> {
   }
 
   #answer(interfaceIndex: number, bytes: Uint8Array): ResponderOutput {
-    const mac = this.#macs.get(interfaceIndex);
+    const mac = this.#addresses.macOf(interfaceIndex);
     if (mac === undefined) return { kind: "dropped", reason: "interfaceDown" };
     let solicitation: NeighborMessage;
     try {
@@ -68,7 +55,7 @@ export class NdpResponder implements Machine<ResponderInput, ResponderOutput> {
     if (ethernetDestination !== mac && !ethernetDestination.startsWith(MULTICAST_PREFIX)) return { kind: "dropped", reason: "notForUs" };
     if (ethernetSource === mac) return { kind: "dropped", reason: "ownFrame" };
     const address = formatIpAddress(target);
-    const interfaces = this.#owned.get(address);
+    const interfaces = this.#addresses.interfacesOf(address);
     if (interfaces === undefined) return { kind: "dropped", reason: "notOwner" };
     if (source.value === target.value) return { kind: "dropped", reason: "announcement", address };
     if (!interfaces.has(interfaceIndex)) return { kind: "dropped", reason: "notOnInterface", address };

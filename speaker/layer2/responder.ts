@@ -18,6 +18,7 @@ import { BROADCAST_MAC } from "../../wire/mac-address.ts";
 import type { MacAddress } from "../../wire/mac-address.ts";
 import { ArpOperation, decodeArpPacket, encodeArpPacket } from "./arp-packet.ts";
 import type { ArpPacket } from "./arp-packet.ts";
+import { OwnedAddresses } from "./owned-addresses.ts";
 
 export type ResponderInput =
   /** A frame as the interface received it. */
@@ -53,26 +54,12 @@ export type ResponderOutput =
   | { readonly kind: "dropped"; readonly reason: DropReason; readonly address?: string };
 
 export class Responder implements Machine<ResponderInput, ResponderOutput> {
-  readonly #macs = new Map<number, MacAddress>();
-  readonly #owned = new Map<string, ReadonlySet<number>>();
+  readonly #addresses = new OwnedAddresses();
 
   handle(input: ResponderInput, _now: Instant): ResponderOutput[] {
-    switch (input.kind) {
-      case "frame":
-        return [this.#answer(input.interfaceIndex, input.bytes)];
-      case "own":
-        this.#owned.set(input.address, new Set(input.interfaceIndexes));
-        return [];
-      case "disown":
-        this.#owned.delete(input.address);
-        return [];
-      case "interfaceUp":
-        this.#macs.set(input.interfaceIndex, input.mac);
-        return [];
-      case "interfaceDown":
-        this.#macs.delete(input.interfaceIndex);
-        return [];
-    }
+    if (input.kind === "frame") return [this.#answer(input.interfaceIndex, input.bytes)];
+    this.#addresses.take(input);
+    return [];
   }
 
   nextTimeout(): undefined {
@@ -81,11 +68,11 @@ export class Responder implements Machine<ResponderInput, ResponderOutput> {
 
   /** The owned addresses with their interfaces, for metrics and tests. */
   snapshot(): { readonly address: string; readonly interfaceIndexes: readonly number[] }[] {
-    return [...this.#owned].map(([address, indexes]) => ({ address, interfaceIndexes: [...indexes] }));
+    return this.#addresses.snapshot();
   }
 
   #answer(interfaceIndex: number, bytes: Uint8Array): ResponderOutput {
-    const mac = this.#macs.get(interfaceIndex);
+    const mac = this.#addresses.macOf(interfaceIndex);
     if (mac === undefined) return { kind: "dropped", reason: "interfaceDown" };
     let request: ArpPacket;
     try {
@@ -98,7 +85,7 @@ export class Responder implements Machine<ResponderInput, ResponderOutput> {
     if (request.ethernetDestination !== BROADCAST_MAC && request.ethernetDestination !== mac) return { kind: "dropped", reason: "notForUs" };
     if (request.ethernetSource === mac) return { kind: "dropped", reason: "ownFrame" };
     const address = formatIpAddress(request.targetProtocolAddress);
-    const interfaces = this.#owned.get(address);
+    const interfaces = this.#addresses.interfacesOf(address);
     if (interfaces === undefined) return { kind: "dropped", reason: "notOwner" };
     if (request.senderProtocolAddress.value === request.targetProtocolAddress.value) return { kind: "dropped", reason: "announcement", address };
     if (!interfaces.has(interfaceIndex)) return { kind: "dropped", reason: "notOnInterface", address };
