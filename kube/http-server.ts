@@ -78,8 +78,8 @@ export function listenerOf(routes: ReadonlyMap<string, (request: IncomingMessage
   };
 }
 
-/** Limits of every server of ours. */
-export const serverLimits = { requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs } as const;
+/** Limits of every server of ours; Node looks every so often whom they concern. */
+export const serverLimits = { requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 } as const;
 
 /**
  * Binds a server that was made with `serverLimits`, or `server` in front of the one that speaks HTTP. Port 0 picks a free one.

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TLSSocket } from "node:tls";
+import { connect, type TLSSocket } from "node:tls";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { FakeClock } from "../sys/fake-clock.ts";
 import { silentLogger } from "../sys/log.ts";
@@ -128,6 +128,19 @@ test("a folder without a certificate fails the handshake, and those who come aft
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+test("a client that is slow to ask is let go, so that few of them can't keep everybody else out", async () => {
+  const limits = { headersTimeout: 100, requestTimeout: 100, connectionsCheckingInterval: 20 };
+  const server = await startMetricsServer({ host, port: await freePort(), registry: createSharedMetrics().registry, guard: guard(), limits });
+  assert.ok(server !== undefined);
+  open.push(server);
+  const letGo = (begin: string): Promise<void> =>
+    new Promise((resolve) => {
+      const socket = connect({ host, port: server.port, rejectUnauthorized: false }, () => socket.write(begin));
+      socket.on("error", () => socket.destroy()).on("close", () => resolve()).resume();
+    });
+  await Promise.all([letGo(""), letGo("GET /metrics HTTP/1.1\r\nhost: x\r\nx-slow: ")]);
 });
 
 test("closing lets go of those who wait", async () => {

@@ -22,6 +22,8 @@ export interface MetricsServerOptions {
   readonly registry: Registry;
   /** Plain HTTP, and no questions; absent: HTTPS with tokens. */
   readonly guard?: MetricsGuard | undefined;
+  /** `serverLimits` unless a test says otherwise (milliseconds). */
+  readonly limits?: { readonly [name in keyof typeof serverLimits]: number };
 }
 
 /** What HTTPS needs. */
@@ -45,16 +47,16 @@ const HANDSHAKE_MS = 10_000;
  * Rejects with an Error whose message is a sentence when the port is taken or not allowed.
  */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<HttpServer | undefined> {
-  const { port, registry, guard } = options;
+  const { port, registry, guard, limits = serverLimits } = options;
   const host = options.host === undefined ? {} : { host: options.host };
   if (port === 0) return undefined;
   const metrics = async (): Promise<Answer> => ({ code: 200, type: registry.contentType, body: await registry.metrics() });
-  if (guard === undefined) return listen({ purpose: "metrics", ...host, port, http: createPlainServer(serverLimits, listenerOf(new Map([[PATH, metrics]]))) });
+  if (guard === undefined) return listen({ purpose: "metrics", ...host, port, http: createPlainServer(limits, listenerOf(new Map([[PATH, metrics]]))) });
   const access = new AccessReview({ client: guard.client, clock: guard.clock, path: PATH });
   const guarded = async (request: IncomingMessage): Promise<Answer> => refusal(await access.judge(request.headers.authorization)) ?? metrics();
   const { minVersion, ciphers, ecdhCurve } = guard.tls;
   const settings = { minVersion, ciphers, ecdhCurve, honorCipherOrder: true };
-  const server = createServer({ ...serverLimits, ...settings, ALPNProtocols: ["http/1.1"], handshakeTimeout: HANDSHAKE_MS }, listenerOf(new Map([[PATH, guarded]])));
+  const server = createServer({ ...limits, ...settings, ALPNProtocols: ["http/1.1"], handshakeTimeout: HANDSHAKE_MS }, listenerOf(new Map([[PATH, guarded]])));
   const certificate = certificateOf(guard, server, settings);
   const waiting = new Set<Socket>();
   let firstLook = guard.certificateFolder === "" ? undefined : certificate.start();
@@ -69,11 +71,14 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
     });
   });
   const listening = await listen({ purpose: "metrics", ...host, port, http: server, server: front });
+  // Node looks for slow clients from when a server listens on, and this one hears of the port from the one in front.
+  server.emit("listening");
   return {
     port: listening.port,
     close: () => {
       certificate.stop();
       for (const socket of waiting) socket.destroy();
+      server.close();
       return listening.close();
     },
   };
