@@ -33,7 +33,13 @@ export function describeOnFullLab(title: string, options: OnFullLabOptions, defi
         failed = true;
       });
     });
-    afterAll(async () => running?.down({ failed }));
+    afterAll(async () => {
+      try {
+        await running?.keepTrail();
+      } finally {
+        await running?.down({ failed });
+      }
+    });
     define(() => {
       assert.ok(running, "the full lab runs");
       return running;

@@ -7,6 +7,7 @@ import { processOfContainer } from "./node.ts";
 import { BACKEND_TAINT } from "./node-files.ts";
 import { type AbsenceDoor, keepSpeakerAway, letSpeakerReturn } from "./absence.ts";
 import { FullCluster } from "./full-cluster.ts";
+import { type ReleaseStep, writeTrail } from "./audit-trail.ts";
 import { type InstallOptions, installHerald, uninstallHerald, waitForRelease } from "./release.ts";
 
 export type { InstallOptions } from "./release.ts";
@@ -43,6 +44,7 @@ export function onBackend(): object {
  */
 export class FullLab extends Lab {
   readonly #cluster: FullCluster;
+  readonly #releaseSteps: ReleaseStep[] = [];
 
   protected constructor(cluster: FullCluster) {
     super(cluster);
@@ -82,6 +84,11 @@ export class FullLab extends Lab {
     return this.#cluster.folder.auditLog;
   }
 
+  /** What `startHerald` and `stopHerald` of this object did so far, the oldest first. */
+  get releaseSteps(): readonly ReleaseStep[] {
+    return this.#releaseSteps;
+  }
+
   /** File with the administrator's credentials, for programs run by `exec` on any host. */
   get kubeconfig(): string {
     return this.#cluster.folder.kubeconfig;
@@ -115,7 +122,10 @@ export class FullLab extends Lab {
 
   /** Imports Herald's image and installs its chart; returns when every pod is Ready. A release that is there is upgraded. */
   override async startHerald(options: InstallOptions = {}, say: (line: string) => void = () => undefined): Promise<void> {
+    const step = { own: options.chart === undefined, values: options.values ?? {} };
+    this.#releaseSteps.push({ at: Date.now(), kind: "installing", ...step });
     await installHerald(this, options, say);
+    this.#releaseSteps.push({ at: Date.now(), kind: "installed", ...step });
   }
 
   /** Waits until the Deployments and DaemonSets of Herald's namespace are rolled out and Ready. */
@@ -124,7 +134,13 @@ export class FullLab extends Lab {
   }
 
   override async stopHerald(): Promise<void> {
+    this.#releaseSteps.push({ at: Date.now(), kind: "uninstalling" });
     await uninstallHerald(this);
+  }
+
+  /** Keeps in test-results/audit what Herald asked the API server for, for the comparison with the chart's rights. */
+  async keepTrail(): Promise<void> {
+    await writeTrail(this);
   }
 
   /** As in the light lab; the DaemonSet leaves the node out until `restore`. */
