@@ -6,7 +6,7 @@ import { KubeError } from "./client.ts";
 import { AloneCheck, findMetalLb, warnOnPod } from "./coexistence.ts";
 import type { EventRecorder } from "./event-recorder.ts";
 import { FakeKubeClient } from "./fake-client.ts";
-import { type Container, pods, validatingWebhooks } from "./objects.ts";
+import { type Container, pods, services, validatingWebhooks } from "./objects.ts";
 
 const namespace = "metallb-system";
 const chartLabels = { "app.kubernetes.io/name": "metallb", "app.kubernetes.io/component": "speaker" };
@@ -15,15 +15,17 @@ beforeEach(() => {
   client = new FakeKubeClient();
 });
 
-function pod(name: string, container: Container, options: { namespace?: string; labels?: Record<string, string>; phase?: string } = {}): void {
-  client.put(pods, { metadata: { name, namespace: options.namespace ?? namespace, labels: options.labels ?? chartLabels }, spec: { containers: [container] }, status: { phase: options.phase ?? "Running" } });
+function pod(name: string, container: Container, options: { namespace?: string; labels?: Record<string, string>; phase?: string; deletionTimestamp?: string } = {}): void {
+  const { deletionTimestamp } = options;
+  client.put(pods, { metadata: { name, namespace: options.namespace ?? namespace, labels: options.labels ?? chartLabels, ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }) }, spec: { containers: [container] }, status: { phase: options.phase ?? "Running" } });
 }
 
 function webhooks(service: string): void {
   client.put(validatingWebhooks, { metadata: { name: "metallb-webhook-configuration" }, webhooks: [{ clientConfig: { service: { namespace: service, name: "metallb-webhook-service" } } }] });
 }
 
-const find = (): Promise<string | undefined> => findMetalLb({ client, namespace });
+const wallMs = Date.UTC(2026, 0, 1);
+const find = (): Promise<string | undefined> => findMetalLb({ client, namespace, wallMs });
 const speaker = { name: "speaker", image: "quay.io/metallb/speaker:v0.15.3", args: ["--port=7472"] };
 const forbidden = new KubeError({ code: 403, reason: "Forbidden", message: "no" });
 
@@ -58,8 +60,23 @@ test("webhooks that point to another namespace lead there; where its Pods may no
   pod("speaker-x", speaker, { namespace: "lb" });
   assert.match((await find()) ?? "", /Pod lb\/speaker-x /);
   const list = client.list.bind(client);
-  client.list = (type, options) => (options?.namespace === "lb" ? Promise.reject(forbidden) : list(type, options));
+  client.list = (type, options) => (type.plural === "pods" && options?.namespace === "lb" ? Promise.reject(forbidden) : list(type, options));
+  client.put(services, { metadata: { name: "metallb-webhook-service", namespace: "lb" }, spec: {} });
   assert.match((await find()) ?? "", /^MetalLB is installed in the namespace lb: /);
+  client.remove(services, { name: "metallb-webhook-service", namespace: "lb" });
+  assert.equal(await find(), undefined, "a configuration that was left behind when the namespace was deleted");
+  client.list = (_type, options) => (options?.namespace === "lb" ? Promise.reject(forbidden) : Promise.resolve({ items: [], resourceVersion: "1" }));
+  assert.match((await find()) ?? "", /^MetalLB is installed in the namespace lb: /);
+});
+
+test("a Pod of MetalLB's that should have gone long ago is on a node that is lost: it keeps nobody from working", async () => {
+  const at = (ms: number): string => new Date(wallMs + ms).toISOString();
+  pod("speaker-x", speaker, { deletionTimestamp: at(-59_000) });
+  assert.match((await find()) ?? "", /speaker-x/, "it may still be ending");
+  pod("speaker-x", speaker, { deletionTimestamp: at(-61_000) });
+  assert.equal(await find(), undefined);
+  pod("speaker-y", speaker);
+  assert.match((await find()) ?? "", /speaker-y/);
 });
 
 test("without rights to look, nothing is evidence", async () => {
