@@ -10,7 +10,7 @@ import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
 import { type Service, ipAddressPools, l2Advertisements, services } from "../kube/objects.ts";
 import { systemClock } from "../sys/clock.ts";
 
-const dist = resolve(import.meta.dirname, "../dist");
+const dist = process.env["HERALD_DIST"] ?? resolve(import.meta.dirname, "../dist");
 
 /** Namespace of the Services; all of them go to one Deployment's pods. */
 export const NAMESPACE = "default";
@@ -63,7 +63,7 @@ export async function untilAssigned(client: KubeClient, count: number, timeoutMs
   const assigned = new Set<string>();
   let first = Number.NaN;
   const see = (service: Service): boolean => {
-    if (hasAddress(service)) assigned.add(service.metadata.name);
+    if (hasAddress(service)) assigned.add(`${service.metadata.namespace}/${service.metadata.name}`);
     if (assigned.size > 0 && Number.isNaN(first)) first = performance.now();
     return assigned.size >= count;
   };
@@ -72,9 +72,9 @@ export async function untilAssigned(client: KubeClient, count: number, timeoutMs
   try {
     // The API server closes a watch that it finds slow, which happens on two busy cores: list and watch again then.
     while (!abort.signal.aborted) {
-      const { items, resourceVersion } = await client.list(services, { namespace: NAMESPACE });
+      const { items, resourceVersion } = await client.list(services);
       if (items.filter(see).length > 0 && assigned.size >= count) return { first, last: performance.now() };
-      for await (const event of client.watch(services, { namespace: NAMESPACE, resourceVersion, signal: abort.signal })) {
+      for await (const event of client.watch(services, { resourceVersion, signal: abort.signal })) {
         if (event.type !== "BOOKMARK" && see(event.object)) return { first, last: performance.now() };
       }
     }

@@ -4,6 +4,7 @@
  */
 import http from "node:http";
 import https from "node:https";
+import { createSecureContext } from "node:tls";
 import type { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import type { Clock, Timer } from "../sys/clock.ts";
 import { readTextFileIfPresent } from "../sys/files.ts";
@@ -195,7 +196,10 @@ function makeAgent(options: { server: URL; tls: https.AgentOptions; proxyAgent: 
   const { server, tls, proxyAgent } = options;
   if (typeof proxyAgent === "object") return proxyAgent;
   const kept = { keepAlive: true, keepAliveMsecs: tcpKeepAliveMs, scheduling: "lifo" } as const;
-  return server.protocol === "http:" ? new http.Agent(kept) : new https.Agent({ ...kept, ...tls });
+  if (server.protocol === "http:") return new http.Agent(kept);
+  // One context for all connections: else each has the certificates in memory, and each request compares their text.
+  const { ca, cert, key, ...rest } = tls;
+  return new https.Agent({ ...kept, ...rest, secureContext: createSecureContext({ ca, cert, key }) });
 }
 
 function open(credentials: Credentials, request: HttpRequest, timer: Deadline): Promise<http.IncomingMessage> {
@@ -204,9 +208,9 @@ function open(credentials: Credentials, request: HttpRequest, timer: Deadline): 
   const headers: Record<string, string> = { ...credentials.headers, ...request.headers };
   if (body !== undefined) headers["content-length"] = String(Buffer.byteLength(body));
   const send = server.protocol === "http:" ? http.request : https.request;
-  const url = new URL(server.pathname.replace(/\/$/, "") + path, server);
+  const target = { protocol: server.protocol, hostname: server.hostname.replace(/^\[|\]$/g, ""), port: server.port, path: server.pathname.replace(/\/$/, "") + path };
   return new Promise((resolve, reject) => {
-    const outgoing = send(url, { method, headers, agent, ...(signal === undefined ? {} : { signal }) });
+    const outgoing = send({ ...target, method, headers, agent, ...(signal === undefined ? {} : { signal }) });
     outgoing.on("socket", (socket) => void socket.setKeepAlive(true, tcpKeepAliveMs));
     outgoing.once("response", resolve);
     outgoing.on("error", (error: NodeJS.ErrnoException) => {
@@ -220,17 +224,27 @@ function open(credentials: Credentials, request: HttpRequest, timer: Deadline): 
 
 async function readBody(response: http.IncomingMessage, timer: Deadline): Promise<string> {
   timer.guard(response);
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > maxBodyBytes) throw new Error(`the answer is longer than ${maxBodyBytes} bytes`);
-    chunks.push(chunk);
-  }
-  const text = Buffer.concat(chunks, bytes).toString("utf8");
+  const text = await readText(response);
   const code = response.statusCode ?? 0;
   if (code >= 200 && code < 300) return text;
   throw statusError({ code, text, retryAfter: response.headers["retry-after"] });
+}
+
+/** Listens rather than iterates: an iterator per answer is a noticeable part of what a small request costs. */
+function readText(response: http.IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    response.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > maxBodyBytes) response.destroy(new Error(`the answer is longer than ${maxBodyBytes} bytes`));
+      else chunks.push(chunk);
+    });
+    response.on("end", () => resolve(Buffer.concat(chunks, bytes).toString("utf8")));
+    response.on("error", reject);
+    // One that is cut short has an error; nothing may wait for ever on one that has none.
+    response.on("close", () => reject(new Error("the answer ended early")));
+  });
 }
 
 /** The error that a refusal means; `text` is a Status object, or anything (a proxy's page). */

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { settle } from "../sys/fake-clock.ts";
-import { BUSY_ABOVE, MAX_BACKGROUND, RequestLimiter } from "./request-limiter.ts";
+import { BUSY_ABOVE, MAX_BACKGROUND, NORMAL_PER_BACKGROUND, RequestLimiter } from "./request-limiter.ts";
 
 test("the background lane waits behind the other, and a failure gives its place back", async () => {
   const limiter = new RequestLimiter(1);
@@ -28,7 +28,7 @@ test("the background lane waits behind the other, and a failure gives its place 
   expect(order).toHaveLength(4);
 });
 
-test("while the normal lane is busy one event runs at a time; when it is quiet, several", async () => {
+test("while the normal lane is busy an event runs now and then, one at a time; when it is quiet, several", async () => {
   const limiter = new RequestLimiter(32);
   const running = { normal: 0, background: 0 };
   const ends: Record<"normal" | "background", (() => void)[]> = { normal: [], background: [] };
@@ -41,7 +41,19 @@ test("while the normal lane is busy one event runs at a time; when it is quiet, 
   const all = Array.from({ length: 20 }, () => start("normal"));
   for (let index = 0; index < 20; index++) all.push(start("background"));
   await settle();
+  expect(running).toEqual({ normal: 20, background: 0 });
+  for (let started = 20; started < NORMAL_PER_BACKGROUND; started++) {
+    all.push(start("normal"));
+    ends.normal.shift()?.();
+    await settle();
+  }
   expect(running).toEqual({ normal: 20, background: 1 });
+  for (let more = 0; more < 2 * NORMAL_PER_BACKGROUND; more++) {
+    all.push(start("normal"));
+    ends.normal.shift()?.();
+    await settle();
+  }
+  expect(running, "the one that runs has not ended").toEqual({ normal: 20, background: 1 });
   for (const end of ends.normal.splice(0, 20 - BUSY_ABOVE)) end();
   await settle();
   expect(running).toEqual({ normal: BUSY_ABOVE, background: MAX_BACKGROUND });
