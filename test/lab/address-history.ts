@@ -28,6 +28,11 @@ export class AddressHistory {
     return this.#seen.size;
   }
 
+  /** Whether a Service of that name was seen, and not its end. */
+  has(name: string): boolean {
+    return this.#seen.has(name);
+  }
+
   /** The address that the Service showed last. */
   latest(name: string): string | undefined {
     return this.#seen.get(name)?.at(-1);
