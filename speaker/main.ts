@@ -19,6 +19,7 @@ import { readTextFileIfPresent } from "../sys/files.ts";
 import { createLogger } from "../sys/log.ts";
 import type { Logger } from "../sys/log.ts";
 import { commandLineArguments, environment, exit, onFatal, printError, printOut, stopSignal } from "../sys/process.ts";
+import type { StopSignal } from "../sys/process.ts";
 import { openMulticastGroups } from "../sys/multicast-groups.ts";
 import { systemRandom } from "../sys/random.ts";
 import { parseSpeakerFlags } from "./flags.ts";
@@ -58,6 +59,8 @@ switch (parsed.kind) {
 }
 
 async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
+  // From now on: process 1 of a container hears no signal that it does not ask for.
+  const stop = stopSignal();
   const node = flags["node-name"];
   const namespace = ownNamespace(flags.namespace);
   log.info("starting", { version: heraldVersion, node, namespace });
@@ -69,7 +72,7 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
   const groups = new SolicitedGroups({ clock: systemClock, log, groups: openMulticastGroups() });
   const alone = new AloneCheck({ client, clock: systemClock, log, namespace, onFound: warnOnOwnPod(client, { namespace, podName: flags["pod-name"], node, log }) });
   // In MetalLB's own election a mixed cluster is meant.
-  const maybeMetalLb = flags.election !== "metallb" && !(await isAlone(alone, flags["health-probe-port"]));
+  const maybeMetalLb = flags.election !== "metallb" && !(await isAlone(alone, { port: flags["health-probe-port"], stop, log }));
   const speaker = new Speaker({
     node,
     namespace,
@@ -108,7 +111,7 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
   const metricsServer = await startMetricsServer({ port: flags.port, registry: metrics.registry, guard: flags["metrics-plain"] ? undefined : guard });
   const stopping = new AbortController();
   const started = startWhenAlone();
-  const signal = await stopSignal();
+  const signal = await stop;
   log.info("stopping", { signal });
   stopping.abort();
   systemClock.after(stopTimeoutMs, () => {
@@ -132,11 +135,15 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
  * Whether MetalLB is known not to run in this cluster. While it does, this waits, without the ports that both use: the
  * health port is served when MetalLB's speaker does not have it. False when the API server does not say within a moment.
  */
-async function isAlone(alone: AloneCheck, port: number): Promise<boolean> {
+async function isAlone(alone: AloneCheck, { port, stop, log }: { port: number; stop: Promise<StopSignal>; log: Logger }): Promise<boolean> {
   const first = await Promise.race([alone.look(), sleep(systemClock, firstLookMs)]);
   if (first !== "found") return first === "alone";
   const health = await startHealthServer({ host: "127.0.0.1", port, liveness: {}, readiness: { metallb: () => alone.problem } }).catch(() => undefined);
-  await alone.whenAlone();
+  const signal = await Promise.race([alone.whenAlone(), stop]);
+  if (signal !== undefined) {
+    log.info("stopped", { signal });
+    exit(0);
+  }
   await health?.close();
   return true;
 }
