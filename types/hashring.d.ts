@@ -14,6 +14,10 @@ declare module "hashring" {
     get(key: string): string | undefined;
     /** The first `size` different servers from the key's point on. */
     range(key: string, size: number): string[];
+    /** Where the key lies: 32 bits. */
+    hashValue(key: string): number;
+    /** The points of these servers, ascending. */
+    points(servers: readonly string[]): Readonly<Record<string, readonly number[]>>;
   }
   export = HashRing;
 }

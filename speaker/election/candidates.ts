@@ -85,7 +85,8 @@ export class Candidates {
 
   /** The share of this node's groups is taken over those that are fit for this one: those that are not can't take theirs. */
   #cap(group: Group): number {
-    const fit = group.order.filter((other) => this.fitness(group, other) !== "out").length;
+    let fit = 0;
+    for (const other of group.scores.keys()) if (this.fitness(group, other) !== "out") fit += 1;
     return capOf(this.#parts.table.candidateGroups, fit);
   }
 

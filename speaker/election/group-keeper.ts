@@ -70,6 +70,8 @@ export class GroupKeeper {
     const isWatched = group.held.size > 0 && ((isFree && group.owner !== node) || group.handover !== undefined || group.unfitSince !== undefined || this.#isDoubtful(group));
     if (isWatched) this.watched.add(group);
     else this.watched.delete(group);
+    // What another has, for all others the most, is likely to stay there.
+    if (!isWatched && group.owner !== node) group.dropOrder();
     if (group.held.size > 0) return;
     hearing.stop(group);
     for (const name of ["take", "displace", "merge", "handover", "unfit"]) deadlines.clear(`${name} ${group.name}`);

@@ -1,12 +1,16 @@
 /**
  * The table's rows by group (addresses that move together), with what this node can announce of them and what it does.
- * Ranks are computed once per list of candidates: those who are out for now are skipped, which leaves the order of the
- * others as it is.
+ * Ranks cover all candidates: those who are out for now are skipped, which leaves the order of the others as it is.
  */
 import type { Instant } from "../machine.ts";
 import type { AddressRow, Candidate, InterfaceFact } from "../packet-protocol.ts";
+import { CandidateLists, NO_CANDIDATES } from "./candidate-lists.ts";
+import type { CandidateList } from "./candidate-lists.ts";
 import { Moves } from "./moves.ts";
 import { rank } from "./rank.ts";
+
+/** Candidates up to which the order of a group that another has is kept. Beyond, ten thousand groups would take up to a hundred megabytes. */
+const MAX_KEPT_ORDER = 32;
 
 /** One address, and this node's part in it. */
 export interface Held {
@@ -28,10 +32,6 @@ export interface Held {
 export class Group {
   readonly name: string;
   readonly held = new Map<string, Held>();
-  candidates: readonly Candidate[] = [];
-  /** All candidates in order of rank. */
-  order: readonly string[] = [];
-  scores: ReadonlyMap<string, number> = new Map();
   isCandidate = false;
   /** Addresses that this node announces or still answers for. */
   holds = 0;
@@ -52,9 +52,36 @@ export class Group {
   mergeSince: Instant | undefined;
   isWaitingToHear = false;
   readonly moves = new Moves();
+  #candidates: CandidateList = NO_CANDIDATES;
+  #order: readonly string[] | undefined;
 
   constructor(name: string) {
     this.name = name;
+  }
+
+  get candidates(): readonly Candidate[] {
+    return this.#candidates.candidates;
+  }
+
+  get scores(): ReadonlyMap<string, number> {
+    return this.#candidates.scores;
+  }
+
+  /** All candidates in order of rank. */
+  get order(): readonly string[] {
+    this.#order ??= rank(this.name, this.candidates);
+    return this.#order;
+  }
+
+  /** Has these candidates from now on. */
+  setCandidates(list: CandidateList): void {
+    this.#candidates = list;
+    this.#order = undefined;
+  }
+
+  /** Nobody is likely to ask for the order soon: a long one is not kept. */
+  dropOrder(): void {
+    if (this.candidates.length > MAX_KEPT_ORDER) this.#order = undefined;
   }
 }
 
@@ -65,6 +92,7 @@ export class GroupTable {
   /** Undefined until they are known. */
   #usable: readonly InterfaceFact[] | undefined;
   #candidateGroups = 0;
+  readonly #lists = new CandidateLists();
 
   /** @param node this node's name. */
   constructor(node: string) {
@@ -93,7 +121,8 @@ export class GroupTable {
   }
 
   /** Takes a row in. Returns the groups that are to be looked at. */
-  upsert(row: AddressRow): Group[] {
+  upsert(given: AddressRow): Group[] {
+    const row = this.#lists.share(given);
     const before = this.#held.get(row.address);
     const group = this.#groups.get(row.group) ?? new Group(row.group);
     this.#groups.set(row.group, group);
@@ -139,16 +168,14 @@ export class GroupTable {
     return interfaces.some(({ index }) => this.#usable?.some((fact) => fact.index === index) === true);
   }
 
-  /** Brings rank and candidates of the group up to date with its rows. An empty group is forgotten. */
+  /** Brings the candidates of the group up to date with its rows. An empty group is forgotten. */
   refresh(group: Group): void {
     const first = group.held.values().next().value;
-    const candidates = first?.row.candidates ?? [];
     if (first === undefined) this.#groups.delete(group.name);
-    if (sameCandidates(candidates, group.candidates)) return;
+    const candidates = first?.row.candidates ?? NO_CANDIDATES.candidates;
+    if (candidates === group.candidates) return;
     const wasCandidate = group.isCandidate;
-    group.candidates = candidates;
-    group.order = rank(group.name, candidates);
-    group.scores = highestScores(candidates);
+    group.setCandidates(first === undefined ? NO_CANDIDATES : this.#lists.of(candidates));
     group.isCandidate = group.scores.has(this.#node);
     this.#candidateGroups += Number(group.isCandidate) - Number(wasCandidate);
   }
@@ -172,14 +199,4 @@ export function isHeld({ phase }: Held): boolean {
 export function sameInterfaces(a: readonly InterfaceFact[], b: readonly InterfaceFact[]): boolean {
   if (a === b) return true;
   return a.length === b.length && a.every((fact, index) => fact.index === b[index]?.index && fact.mac === b[index]?.mac && fact.name === b[index]?.name);
-}
-
-function sameCandidates(a: readonly Candidate[], b: readonly Candidate[]): boolean {
-  return a === b || (a.length === b.length && a.every(({ node, score }, index) => node === b[index]?.node && score === b[index]?.score));
-}
-
-function highestScores(candidates: readonly Candidate[]): ReadonlyMap<string, number> {
-  const scores = new Map<string, number>();
-  for (const { node, score } of candidates) scores.set(node, Math.max(score, scores.get(node) ?? score));
-  return scores;
 }

@@ -1,7 +1,8 @@
 import fc from "fast-check";
+import HashRing from "hashring";
 import { describe, expect, test } from "vitest";
 
-import { MAX_CACHED_RINGS, rank } from "./rank.ts";
+import { MAX_CACHED_NODES, rank } from "./rank.ts";
 
 const KEYS = 5_000;
 const keys = Array.from({ length: KEYS }, (_, index) => `10.${index >> 16}.${(index >> 8) & 0xff}.${index & 0xff}`);
@@ -75,9 +76,20 @@ describe("rank", () => {
     expect(new Set(leaders).size).toBeGreaterThan(1);
   });
 
-  test("more candidate sets than rings kept still give the same answer", () => {
+  test("the order is that of a walk round a hash ring with all candidates on it", () => {
+    const name = fc.oneof(fc.domain(), fc.string({ minLength: 1, maxLength: 8, unit: fc.constantFrom(..."abcxyz019-.:") }));
+    fc.assert(
+      fc.property(fc.string(), fc.uniqueArray(name, { minLength: 2, maxLength: 40 }), (group, names) => {
+        const ring = new HashRing(Object.fromEntries([...names].sort().map((node) => [node, { vnodes: 100 }])), "md5", { "vnode count": 1, "max cache size": 1 });
+        expect(rank(group, names.map((node) => ({ node, score: 0 })))).toEqual(ring.range(group, names.length));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("more nodes than are remembered still give the same answer", () => {
     const before = rank("192.0.2.1", nodes(3));
-    for (let count = 2; count < MAX_CACHED_RINGS + 5; count++) rank("192.0.2.1", nodes(count));
+    for (let at = 0; at <= MAX_CACHED_NODES; at += 1024) rank("192.0.2.1", Array.from({ length: 1024 }, (_, index) => ({ node: `other-${at + index}`, score: 0 })));
     expect(rank("192.0.2.1", nodes(3))).toEqual(before);
   });
 

@@ -1,6 +1,10 @@
 /**
  * Who comes first for a group of addresses: preference first, then a ring of hashes that every node computes alike.
- * Pure but for a cache of rings; the same group and candidates give the same order on every node, whatever their order.
+ * Pure but for a cache of points; the same group and candidates give the same order on every node, whatever their order.
+ *
+ * The ring is never put together: a node's points don't depend on the others, and the order in which the ring's walk first
+ * meets the nodes is that of the distances from the group's hash to each one's next point. A ring of a thousand nodes
+ * would have 400,000 points, for each set of candidates anew.
  */
 
 import HashRing from "hashring";
@@ -15,10 +19,15 @@ import type { Candidate } from "../packet-protocol.ts";
 const VNODES = 100;
 /** hashring's own number of virtual nodes, made one that never applies. */
 const RING_DEFAULT = 1;
-/** Rings kept: one for each set of candidates of equal score that is in use. The oldest goes first. */
-export const MAX_CACHED_RINGS = 64;
+/** Points lie between 0 and this, wrapping around. */
+const CIRCUMFERENCE = 2 ** 32;
+/** Nodes whose points are remembered, 1.6 kB each. The oldest goes first. */
+export const MAX_CACHED_NODES = 8_192;
 
-const rings = new Map<string, HashRing>();
+/** Points by node, ascending. */
+const pointsByNode = new Map<string, Uint32Array>();
+/** For its hash of groups alone. */
+const anyRing = new HashRing({ any: { vnodes: VNODES } }, "md5", { "vnode count": RING_DEFAULT, "max cache size": 1 });
 
 /**
  * The candidates' nodes in order: higher score first, among equals by the ring's order for `group`.
@@ -48,23 +57,36 @@ function highestScores(candidates: readonly Candidate[]): Map<string, number> {
 
 function ringOrder(group: string, nodes: readonly string[]): readonly string[] {
   if (nodes.length === 1) return nodes;
-  return ringOf(nodes).range(group, nodes.length);
+  const hash = anyRing.hashValue(group);
+  const placed = nodes.map((node) => ({ node, distance: distanceTo(pointsOf(node), hash) }));
+  // Of points of equal value the ring has that of the lower name first.
+  placed.sort((a, b) => a.distance - b.distance || (a.node < b.node ? -1 : 1));
+  return placed.map(({ node }) => node);
 }
 
-function ringOf(nodes: readonly string[]): HashRing {
-  // Sorted, for points of equal value keep the order in which the servers were given.
-  const sorted = [...nodes].sort();
-  const key = sorted.join("\n");
-  const known = rings.get(key);
+/** From the hash to the next point, itself included. */
+function distanceTo(points: Uint32Array, hash: number): number {
+  let [low, high] = [0, points.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((points[middle] ?? 0) < hash) low = middle + 1;
+    else high = middle;
+  }
+  const next = points[low];
+  return next === undefined ? (points[0] ?? 0) + CIRCUMFERENCE - hash : next - hash;
+}
+
+function pointsOf(node: string): Uint32Array {
+  const known = pointsByNode.get(node);
   if (known !== undefined) return known;
-  const servers = Object.fromEntries(sorted.map((node) => [node, { vnodes: VNODES }]));
-  const ring = new HashRing(servers, "md5", { "vnode count": RING_DEFAULT, "max cache size": 1 });
-  if (rings.size >= MAX_CACHED_RINGS) {
-    for (const oldest of rings.keys()) {
-      rings.delete(oldest);
+  const ring = new HashRing({ [node]: { vnodes: VNODES } }, "md5", { "vnode count": RING_DEFAULT, "max cache size": 1 });
+  const points = Uint32Array.from(ring.points([node])[node] ?? []);
+  if (pointsByNode.size >= MAX_CACHED_NODES) {
+    for (const oldest of pointsByNode.keys()) {
+      pointsByNode.delete(oldest);
       break;
     }
   }
-  rings.set(key, ring);
-  return ring;
+  pointsByNode.set(node, points);
+  return points;
 }
