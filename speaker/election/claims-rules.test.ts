@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 
 import { describe, expect, test } from "vitest";
 
-import type { ClaimsUpdate } from "./claims-protocol.ts";
+import type { ClaimsInput, ClaimsUpdate } from "./claims-protocol.ts";
 import { ETH0, FakeMembers, movesBetween, ORIGIN_UNIX_MS, rankedRow, rowsOf, settledMembers } from "./fake-members.ts";
 import { PLACEMENT_GRACE_MS } from "./placement.ts";
 import { rank } from "./rank.ts";
@@ -293,17 +293,47 @@ describe("order of claims", () => {
 });
 
 describe("waking up", () => {
-  test("after a long sleep the owner is silent until a member confirms its claims", () => {
-    const members = settledMembers(3, NODES);
-    const node = NODES.find((name) => members.held(name).length > 0) ?? "";
-    members.give(node, { kind: "woke", lagMs: 300 });
-    expect(members.said(node, "silence")).toHaveLength(1);
-    const other = members.nodes.find(({ name }) => name !== node);
-    assert.ok(other?.digest);
+  test("after a long sleep the owner is silent until every member that spoke to it before has confirmed its claims", () => {
+    const { members, sleeper, others } = sleeping();
+    expect(members.said(sleeper, "silence")).toHaveLength(1);
     // What is read at once waited in the socket: it was sent before this node was given up, perhaps.
-    expect(members.give(node, { kind: "digest", digest: other.digest, from: other.name })).not.toContainEqual({ kind: "speak" });
+    for (const other of others) members.give(sleeper, digestOf(members, other));
     members.now += 20;
-    expect(members.give(node, { kind: "digest", digest: other.digest, from: other.name })).toContainEqual({ kind: "speak" });
+    const [first = "", second = ""] = others;
+    members.give(sleeper, digestOf(members, first));
+    members.give(sleeper, digestOf(members, first));
+    expect(members.said(sleeper, "speak")).toEqual([]);
+    members.give(sleeper, digestOf(members, second));
+    expect(members.said(sleeper, "speak")).toHaveLength(1);
+  });
+
+  test("what one member says of another's list confirms nothing", () => {
+    const { members, sleeper, others: [first = "", second = ""] } = sleeping();
+    members.now += 20;
+    members.give(sleeper, digestOf(members, first));
+    members.give(sleeper, { ...digestOf(members, second), from: first });
+    expect(members.said(sleeper, "speak")).toEqual([]);
+  });
+
+  test("a member that died meanwhile is not waited for", () => {
+    const { members, sleeper, others: [first = "", second = ""] } = sleeping();
+    members.now += 20;
+    members.setState(sleeper, second, "dead");
+    members.give(sleeper, digestOf(members, first));
+    expect(members.said(sleeper, "speak")).toHaveLength(1);
+  });
+
+  test("who falls asleep again while it is silent begins anew", () => {
+    const { members, sleeper, others } = sleeping();
+    members.now += 3000;
+    members.give(sleeper, { kind: "woke", lagMs: 3000 });
+    members.give(sleeper, { kind: "timeout" });
+    for (const other of others) members.give(sleeper, digestOf(members, other));
+    expect(members.said(sleeper, "silence")).toHaveLength(1);
+    expect(members.said(sleeper, "speak")).toEqual([]);
+    members.now += 20;
+    for (const other of others) members.give(sleeper, digestOf(members, other));
+    expect(members.said(sleeper, "speak")).toHaveLength(1);
   });
 
   test("and no longer than 100 ms", () => {
@@ -333,3 +363,18 @@ describe("waking up", () => {
     expect(members.said(third, "silence")).toEqual([]);
   });
 });
+
+/** Three members, one of which owns something and has just slept. */
+function sleeping(): { readonly members: FakeMembers; readonly sleeper: string; readonly others: readonly string[] } {
+  const members = settledMembers(3, NODES);
+  const sleeper = NODES.find((name) => members.held(name).length > 0) ?? "";
+  members.give(sleeper, { kind: "woke", lagMs: 300 });
+  return { members, sleeper, others: NODES.filter((name) => name !== sleeper) };
+}
+
+/** The member's word on its own list. */
+function digestOf(members: FakeMembers, from: string): Extract<ClaimsInput, { kind: "digest" }> {
+  const { digest } = members.node(from);
+  assert.ok(digest);
+  return { kind: "digest", digest, from };
+}

@@ -16,7 +16,7 @@
  * | `group-table.ts`, `group-keeper.ts` | the rows by group; looking at one group and doing what follows |
  * | `candidates.ts`, `placement.ts`, `rank.ts` | who is fit, whose turn it is, who succeeds |
  * | `holder.ts`, `handovers.ts`, `restart.ts`, `moves.ts` | taking and losing, giving away, resuming, backing off |
- * | `standing.ts`, `hearing.ts` | what this node may do: settled, witnessed by a majority, hearing its segment |
+ * | `standing.ts`, `hearing.ts`, `waking.ts` | what this node may do: settled, witnessed by a majority, hearing its segment, awake |
  *
  * Rows are looked at when the timeout comes that they ask for at once, so that those of one change are seen together.
  */
@@ -39,6 +39,7 @@ import { PeerLists } from "./peer-lists.ts";
 import { Restart, RESUME_WITHIN_MS } from "./restart.ts";
 import { Standing } from "./standing.ts";
 import { TermMemory } from "./term-memory.ts";
+import { Waking } from "./waking.ts";
 
 /** When others change, groups that wait for something are looked at after that time, since changes come in bunches. */
 export const RELOOK_AFTER_MS = 5;
@@ -48,10 +49,6 @@ export const LAG_MS = 100;
 export const SHORTEST_TAKEOVER_MS = 250;
 /** Entries of one reminder: as many as fit a datagram, of IPv6 addresses too. */
 const MAX_CONTESTED_AT_ONCE = 40;
-/** What is read so soon after waking was sent while this process slept, perhaps before the others gave it up: no confirmation. */
-const CONFIRM_AFTER_MS = 20;
-/** How long it answers nothing then, if nobody confirms its claims before. */
-export const SILENT_MS = 100;
 
 export interface ClaimsOptions {
   readonly node: string;
@@ -78,6 +75,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   readonly #handovers: Handovers;
   readonly #restart: Restart;
   readonly #keeper: GroupKeeper;
+  readonly #waking: Waking;
   /** Groups to look at before this call ends. */
   readonly #touched = new Set<Group>();
   /** Groups to look at when the timeout comes. */
@@ -87,7 +85,6 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   #membersChanged = false;
   #digestIsNews = false;
   #isReleased = false;
-  #wokeAt: Instant = -Infinity;
   #majoritySince: Instant | undefined;
   #now: Instant = 0;
   #outputs: ClaimsOutput[] = [];
@@ -121,6 +118,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     this.#holder = holder;
     this.#handovers = handovers;
     this.#restart = restart;
+    this.#waking = new Waking(parts);
     this.#keeper = new GroupKeeper({ ...parts, holder, candidates, handovers, restart, hearing: this.#hearing });
   }
 
@@ -128,9 +126,9 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     this.#now = now;
     this.#outputs = [];
     this.#handovers.begin();
-    const isConfirmed = this.#takeIn(input, now);
+    const confirmedBy = this.#takeIn(input, now);
     this.#settleUp(now);
-    if (isConfirmed && this.#standing.silent && now >= this.#wokeAt + CONFIRM_AFTER_MS) this.#speak(now);
+    if (confirmedBy !== undefined && this.#waking.confirmed(confirmedBy, now)) this.#speak(now);
     this.#send(now);
     return this.#outputs;
   }
@@ -145,64 +143,64 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     return snapshotOf({ table: this.#table, holder: this.#holder, peers: this.#peers }, this.#now);
   }
 
-  /** Takes one input in. True when it is word from a member that what this node knows of it is right. */
-  #takeIn(input: ClaimsInput, now: Instant): boolean {
+  /** Takes one input in. Returns the member whose own word it is that what this node knows of it is right. */
+  #takeIn(input: ClaimsInput, now: Instant): string | undefined {
     switch (input.kind) {
       case "row":
         this.#terms.know(input.row.address);
         for (const group of this.#table.upsert(input.row)) this.#defer(group, now);
-        return false;
+        return undefined;
       case "removeRow":
         this.#removeRow(input.address, now);
-        return false;
+        return undefined;
       case "ready":
         this.#ready(now);
-        return false;
+        return undefined;
       case "fresh":
         this.#standing.fresh = input.fresh;
         this.#own.setFacts({ fresh: input.fresh });
         this.#membersChanged = true;
-        return false;
+        return undefined;
       case "interfaces":
         this.#setInterfaces(input.interfaces, now);
-        return false;
+        return undefined;
       case "members":
         if (this.#peers.setMembers(input.members, now)) this.#standing.viewChanged(now);
-        return false;
+        return undefined;
       case "known":
         this.#membersChanged ||= this.#standing.setKnown(input.nodes, now);
-        return false;
+        return undefined;
       case "gateway":
         this.#standing.setGateway(input.heard, now);
-        return false;
+        return undefined;
       case "suspected":
         this.#peers.suspected(input.node, input.since !== undefined, now);
         this.#standing.count(now);
-        return false;
+        return undefined;
       case "frame":
         for (const group of this.#hearing.frame(input.interfaceIndex, now)) this.#touched.add(group);
-        return false;
+        return undefined;
       case "update":
         if (input.update.owner === this.#node) return this.#ownUpdate(input.update, now);
-        return this.#peers.update(input.update, now);
+        return this.#peers.update(input.update, now) ? input.update.owner : undefined;
       case "digest":
         this.#standing.said(input.from, now);
-        return this.#peers.digest(input.digest, input.from, now);
+        return this.#peers.digest(input.digest, input.from, now) && input.from === input.digest.owner ? input.from : undefined;
       case "pull":
         this.#pulled(input.from, input.owner);
-        return false;
+        return undefined;
       case "woke":
         this.#woke(input.lagMs, now);
-        return false;
+        return undefined;
       case "boot":
         this.#own.restartAs(input.boot);
-        return false;
+        return undefined;
       case "release":
         this.#release();
-        return false;
+        return undefined;
       case "timeout":
         this.#timeout(now);
-        return false;
+        return undefined;
     }
   }
 
@@ -234,12 +232,12 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   }
 
   /** A list of this node's own, from before it restarted. */
-  #ownUpdate(update: ClaimsUpdate, now: Instant): false {
-    if (update.boot >= this.#own.boot) return false;
+  #ownUpdate(update: ClaimsUpdate, now: Instant): undefined {
+    if (update.boot >= this.#own.boot) return undefined;
     for (const entry of update.entries) if (entry.state !== "veto") this.#sawTerm(entry.address, entry.term);
     for (const address of this.#restart.takeIn(update)) this.#touch(address);
     this.#deadlines.set("resume", now + RESUME_WITHIN_MS);
-    return false;
+    return undefined;
   }
 
   #pulled(from: string, owner: string): void {
@@ -260,17 +258,11 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
       if (group.displaceSince !== undefined) group.displaceSince = now;
       this.#defer(group, now);
     }
-    if (lagMs <= SHORTEST_TAKEOVER_MS || this.#holder.groups.size === 0 || this.#standing.silent) return;
-    this.#standing.silent = true;
-    this.#wokeAt = now;
-    this.#outputs.push({ kind: "silence" });
-    this.#deadlines.set("speak", now + SILENT_MS);
+    if (lagMs > SHORTEST_TAKEOVER_MS && (this.#holder.groups.size > 0 || this.#standing.silent)) this.#waking.woke(lagMs, now);
   }
 
   #speak(now: Instant): void {
-    this.#standing.silent = false;
-    this.#deadlines.clear("speak");
-    this.#outputs.push({ kind: "speak" });
+    this.#waking.speak();
     for (const group of this.#keeper.watched) this.#defer(group, now);
   }
 

@@ -69,6 +69,26 @@ const pausedOwner: Scenario = {
   },
 };
 
+const unheardHeir: Scenario = {
+  name: "an owner that slept waits for word from the one that took over, whatever the others say",
+  run(seed, machine) {
+    const stage = new Stage({ seed, nodes: 5, groups: 1, ...(machine && { machine }) });
+    const node = stage.anOwner();
+    const [address = ""] = stage.owned(node);
+    faults.pauseProcess(stage.cluster, node, 3000);
+    stage.run(2999);
+    const heir = stage.owner(address);
+    const end = faults.cut(stage.cluster, [heir], [node]);
+    for (let step = 0; step < 80; step++) {
+      stage.run(1);
+      assert.deepEqual(stage.owners(address), [heir], `${step} ms after it woke up`);
+    }
+    end();
+    stage.run(3000);
+    assert.equal(stage.owner(address), heir);
+  },
+};
+
 const pausedObserver: Scenario = {
   name: "an observer that slept accuses nobody",
   run(seed, machine) {
@@ -117,4 +137,4 @@ const coming: Scenario = {
   },
 };
 
-export const deathScenarios: readonly Scenario[] = [pauseAndPowerOff, killed, deaf, pausedOwner, pausedObserver, fastRestart, coming];
+export const deathScenarios: readonly Scenario[] = [pauseAndPowerOff, killed, deaf, pausedOwner, unheardHeir, pausedObserver, fastRestart, coming];
