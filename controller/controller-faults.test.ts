@@ -65,6 +65,19 @@ describe("restart and takeover", () => {
 });
 
 describe("configuration", () => {
+  it("is judged by a standby too, in its metrics and nowhere else", async () => {
+    const world = new World();
+    world.pool("good", ["10.0.0.1-10.0.0.9"]);
+    const standby = world.start();
+    await world.settle();
+    expect(await world.metrics.registry.metrics()).toMatch(/config_loaded_bool 1[^]*config_stale_bool 0/);
+    world.pool("good", ["nonsense"]);
+    await world.settle();
+    expect(await world.metrics.registry.metrics()).toMatch(/config_loaded_bool 1[^]*config_stale_bool 1/);
+    expect(world.client.calls.filter(({ verb }) => verb !== "list" && verb !== "watch")).toEqual([]);
+    expect(standby.snapshot()).toMatchObject({ leading: false, pools: 0 });
+  });
+
   it("keeps the last good one when a pool goes bad, and says why", async () => {
     const world = new World();
     world.pool("good", ["10.0.0.1-10.0.0.9"]);

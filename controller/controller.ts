@@ -85,9 +85,11 @@ export class Controller {
     registerAllocatorMetrics(metrics.registry, this.#allocator);
   }
 
-  /** Starts following the API server, leader or not. Call once. */
+  /** Starts following the API server and judging the configuration, leader or not. Call once. */
   start(): void {
     for (const informer of this.#informers()) informer.start();
+    this.#configurationQueue.run(() => this.#configure());
+    void this.#pools.whenSynced().then(() => this.#configurationQueue.add(CONFIGURATION_KEY));
   }
 
   /** Whether the caches that the work needs are filled. */
@@ -100,7 +102,6 @@ export class Controller {
     await Promise.all([this.#services.whenSynced(), this.#pools.whenSynced(), this.#namespaces.whenSynced()]);
     if (this.#stopped) return;
     this.#leading = true;
-    this.#configurationQueue.run(() => this.#configure());
     this.#configurationQueue.add(CONFIGURATION_KEY);
     this.#poolWriter.run();
   }
@@ -138,11 +139,16 @@ export class Controller {
   }
 
   async #configure(): Promise<"done"> {
+    if (!this.#leading) {
+      this.#note(this.#parse());
+      return "done";
+    }
     // What the leader before us wrote last may be missing in a cache that was filled before we led.
     const isFirst = this.#running === undefined && this.#parse().kind === "valid";
     const newer = isFirst ? await this.#readServices() : [];
     if (this.#stopped) return "done";
     const result = this.#parse();
+    this.#note(result);
     if (result.kind === "valid") this.#apply(result.config.pools, newer);
     else this.#refuse(result.errors);
     return "done";
@@ -152,10 +158,15 @@ export class Controller {
     return parseConfig({ pools: this.#pools.list(), l2Advertisements: [] });
   }
 
+  /** What a standby thinks of the configuration shows in its metrics too: it is what it would run. */
+  #note(result: ConfigResult): void {
+    const { configLoaded, configStale } = this.#options.metrics;
+    if (result.kind === "valid") configLoaded.set(1);
+    configStale.set(result.kind === "valid" ? 0 : 1);
+  }
+
   #apply(pools: ReadonlyMap<string, Pool>, newer: readonly Service[]): void {
-    const { log, metrics } = this.#options;
-    metrics.configLoaded.set(1);
-    metrics.configStale.set(0);
+    const { log } = this.#options;
     const text = textOf(pools);
     if (text !== this.#running) {
       const first = this.#running === undefined;
@@ -170,9 +181,7 @@ export class Controller {
   }
 
   #refuse(errors: readonly FieldError[]): void {
-    const { log, metrics } = this.#options;
-    metrics.configStale.set(1);
-    log.error("configurationRefused", { errors: errors.map(describeError), lastGoodRuns: this.#running !== undefined });
+    this.#options.log.error("configurationRefused", { errors: errors.map(describeError), lastGoodRuns: this.#running !== undefined });
     this.#poolWriter.setErrors(errors);
   }
 
@@ -181,10 +190,10 @@ export class Controller {
   }
 
   #onPoolChange(change: Change<CustomResource>): void {
-    if (!this.#leading) return;
     // A new status has no new generation: somebody (mostly us) wrote counters or conditions.
-    if (change.kind === "updated" && change.object.metadata.generation === change.previous.metadata.generation) this.#poolWriter.markPool(change.object.metadata.name);
-    else this.#configurationQueue.add(CONFIGURATION_KEY);
+    if (change.kind === "updated" && change.object.metadata.generation === change.previous.metadata.generation) {
+      if (this.#leading) this.#poolWriter.markPool(change.object.metadata.name);
+    } else this.#configurationQueue.add(CONFIGURATION_KEY);
   }
 
   #onNamespaceChange(change: Change<Namespace>): void {

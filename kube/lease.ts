@@ -1,5 +1,7 @@
 /**
- * Takes part in an election by a coordination.k8s.io Lease: performs what `lease-machine.ts` decides.
+ * Takes part in an election by a coordination.k8s.io Lease: performs what `lease-machine.ts` decides. The Lease has no
+ * owner: one that the garbage collector deletes while its holder still runs would be free at once, and there would be two.
+ * So after an uninstallation that takes the holder's rights before it could release it, it stays held for its duration.
  */
 import { type Clock, rfc3339Micros, sleep, type Timer } from "../sys/clock.ts";
 import type { Logger } from "../sys/log.ts";
