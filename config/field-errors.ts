@@ -7,6 +7,9 @@ import type { FieldError } from "./config.ts";
 /** Longest message, characters: an entry of a spec may be megabytes long, and messages end up in conditions. */
 const MAX_MESSAGE = 512;
 
+/** Most entries of one list: an object has room for a hundred thousand, over which a program would brood for seconds. */
+export const MAX_ENTRIES = 10_000;
+
 /** What is wrong with one object, in the order in which its fields are read. */
 export class FieldErrors {
   readonly #object: { readonly kind: string; readonly name: string };
@@ -61,11 +64,15 @@ export function readRequiredObject(field: Field): JsonObject | undefined {
   return readObject(field);
 }
 
-/** The elements of a list as fields; empty when it is absent or no list (then an error is noted). */
-export function readList(field: Field): Field[] {
+/** The elements of a list as fields; empty when it is absent, no list, or has more than `most` of them (then an error is noted). */
+export function readList(field: Field, most = MAX_ENTRIES): Field[] {
   if (isAbsent(field.value)) return [];
   if (!Array.isArray(field.value)) {
     field.errors.add(field.path, `must be a list, not ${typeName(field.value)}`);
+    return [];
+  }
+  if (field.value.length > most) {
+    field.errors.add(field.path, `has ${field.value.length} entries; ${most} are the most`);
     return [];
   }
   return field.value.map((value: unknown, index) => ({ value, path: `${field.path}[${index}]`, errors: field.errors }));

@@ -28,8 +28,8 @@ export function readIpAddressPool(object: { readonly name: string; readonly spec
 
 function readAddresses(field: Field, pool: string, defined: DefinedRanges): IpRange[] {
   const entries = readList(field);
-  const isList = field.value === null || field.value === undefined || Array.isArray(field.value);
-  if (entries.length === 0 && isList) field.errors.add(field.path, "pool has no prefixes defined");
+  const isEmpty = field.value === null || field.value === undefined || (Array.isArray(field.value) && field.value.length === 0);
+  if (isEmpty) field.errors.add(field.path, "pool has no prefixes defined");
   const ranges: IpRange[] = [];
   for (const entry of entries) {
     const text = readString(entry);

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { CustomResource } from "../kube/objects.ts";
 import { formatIpAddress, parseIpRange, rangesOverlap } from "../wire/ip-address.ts";
 import type { Config, FieldError } from "./config.ts";
+import { MAX_ENTRIES } from "./field-errors.ts";
 import { parseConfig } from "./parse-config.ts";
 
 function pool(name: string, spec: unknown, labels: Record<string, string> = {}): CustomResource {
@@ -36,6 +37,14 @@ describe("a pool", () => {
       name: "p", autoAssign: true, avoidBuggyIps: false,
       ranges: [parseIpRange("192.168.9.1-192.168.9.5"), parseIpRange("10.0.0.0/30")],
     });
+  });
+
+  it("has a bounded list of addresses, so that no object keeps a program from its work for seconds", () => {
+    const addresses = (count: number): string[] => Array.from({ length: count }, (_, index) => `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}/32`);
+    expect(valid([pool("p", { addresses: addresses(MAX_ENTRIES) })]).pools.get("p")?.ranges.length).toBe(MAX_ENTRIES);
+    expect(errorsOf([pool("p", { addresses: addresses(MAX_ENTRIES + 1) })])).toEqual([
+      { kind: "IPAddressPool", name: "p", path: "spec.addresses", message: "has 10001 entries; 10000 are the most" },
+    ]);
   });
 
   it("keeps what its author says", () => {

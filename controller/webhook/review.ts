@@ -74,7 +74,8 @@ export function decodeConversionReview(body: unknown): ConversionRequest {
   const { request } = envelope;
   const uid = readString(request("uid"));
   const desiredApiVersion = readString(request("desiredAPIVersion"));
-  const objects = readList(request("objects")).flatMap((field) => (readRequiredObject(field) === undefined ? [] : (readResource(field) ?? [])));
+  // As many as fit into a body: the API server asks for a whole list at once.
+  const objects = readList(request("objects"), Number.MAX_SAFE_INTEGER).flatMap((field) => (readRequiredObject(field) === undefined ? [] : (readResource(field) ?? [])));
   envelope.finish();
   return { apiVersion: envelope.apiVersion, uid: uid ?? "", desiredApiVersion: desiredApiVersion ?? "", objects };
 }
