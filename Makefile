@@ -42,7 +42,7 @@ lab: build ## a cluster of network namespaces to play with (= scripts/lab up)
 test: setup ## everything that continuous integration runs
 	@$(BIN)/node scripts/test.ts
 
-bench: build ## measures; appends to bench/results.jsonl and rewrites docs/benchmarks.md
+bench: build image ## measures; appends to bench/results.jsonl and rewrites docs/benchmarks.md
 	@$(BIN)/node bench/main.ts
 
 clean: ## removes what was built here (not the cache)
