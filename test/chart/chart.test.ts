@@ -105,6 +105,12 @@ describe.skipIf(!hasHelm)(`the chart${because}`, () => {
     expect(find(objects, "Deployment", "herald-controller").spec?.template?.spec).toMatchObject({ securityContext: { runAsNonRoot: true, runAsUser: 65534 } });
   });
 
+  it("gives speakers no priority over MetalLB's where no cluster was asked whether it is there, unless a value says so", () => {
+    const classOf = (values: string): unknown => find(renderedObjects({ values }), "DaemonSet", "herald-speaker").spec?.template?.spec["priorityClassName"];
+    expect(classOf("")).toBeUndefined();
+    expect(classOf("speaker: {priorityClassName: system-node-critical}")).toBe("system-node-critical");
+  });
+
   it("names containers and ports as MetalLB's chart does", () => {
     const objects = renderedObjects({ values: "controller: {webhookMode: enabled}" });
     const names = (workload: Rendered): unknown => [containerOf(workload).name, ...containerOf(workload).ports.map(({ name, containerPort }) => `${name} ${containerPort}`)];

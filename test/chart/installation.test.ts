@@ -89,6 +89,7 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
   it("installs, upgrades, and leaves users' resources when it is uninstalled; the next installation takes them up", { timeout: INSTALLATIONS_MS }, async () => {
     const where = ["-n", NAMESPACE];
     expect(mustHelm("install", "herald", CHART, ...where).stdout).toContain("Next, say which addresses it may give away");
+    expect((await run(["get", "daemonset", "herald-speaker", ...where, "-o", "jsonpath={.spec.template.spec.priorityClassName}"])).stdout).toBe("system-node-critical");
     await run(["wait", "--for=condition=Established", "--timeout=30s", "crd/ipaddresspools.metallb.io"]);
     await apply({ apiVersion: "metallb.io/v1beta1", kind: "IPAddressPool", metadata: { name: "p", namespace: NAMESPACE }, spec: { addresses: ["192.0.2.0/24"] } });
 

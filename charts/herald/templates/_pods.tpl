@@ -48,6 +48,16 @@
 {{- end -}}
 {{- end -}}
 
+{{/*
+Priority class of the speakers when no value says which. The highest one takes a node's ports from whoever has them, and a
+speaker of MetalLB's has the same ones: it would have to go before Herald's could see that it is there, and wait. So that class
+is for those whose cluster helm can ask, where herald.refuseCompany has found no MetalLB.
+*/}}
+{{- define "herald.speaker.priorityClass" -}}
+{{- $canAsk := lookup "v1" "Namespace" "" "default" -}}
+{{- .Values.speaker.priorityClassName | default (ternary "system-node-critical" "" (not (empty $canAsk))) -}}
+{{- end -}}
+
 {{/* What follows a pod's containers. Takes the component's values. */}}
 {{- define "herald.scheduling" -}}
 nodeSelector:
