@@ -78,7 +78,7 @@ async function whyNotReady(door: ReleaseDoor): Promise<string> {
 }
 
 /** The youngest archive of Herald's image for this machine. */
-function heraldImage(): string {
+export function heraldImage(): string {
   const folder = process.env["HERALD_IMAGES"] ?? join(CHECKOUT, "dist/image");
   const kind = process.arch === "x64" ? "amd64" : process.arch;
   const found = existsSync(folder) ? readdirSync(folder).filter((file) => file.startsWith("herald-") && file.endsWith(`-${kind}.tar`)).map((file) => join(folder, file)) : [];
