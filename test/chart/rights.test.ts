@@ -112,6 +112,19 @@ describe.skipIf(findProgram("helm") === undefined)("the chart's rights", () => {
     assert.ok(!all.some(({ verb, group, resource, url }) => [verb, group, resource, url].some((word) => word?.includes("*"))));
   });
 
+  it("fail the comparison as soon as a verb is added that nobody needs", () => {
+    const objects = renderedObjects();
+    const requests = rightsOf(objects).map(({ resource, ...right }): AuditedRequest => {
+      const [base, subresource] = (resource ?? "").split("/");
+      return { ...right, ...(resource === undefined ? {} : { resource: base ?? "" }), ...(subresource === undefined ? {} : { subresource }), code: 200 };
+    });
+    assert.deepEqual(judge(requests, objects), { missing: [], surplus: [], idleExcuses: [] });
+    const wider = objects.map((object) => (object.kind === "Role" && object.metadata.name === "herald-speaker" ? { ...object, rules: object.rules?.map((rule) => (rule.resources?.includes("pods") === true ? { ...rule, verbs: [...rule.verbs, "delete"] } : rule)) ?? [] } : object));
+    assert.deepEqual(judge(requests, wider), { missing: [], surplus: [`herald-speaker: delete pods in ${HOME}`], idleExcuses: [] });
+    const narrower = objects.map((object) => (object.kind === "Role" && object.metadata.name === "herald-speaker" ? { ...object, rules: [] } : object));
+    assert.ok(judge(requests, narrower).missing.includes(`herald-speaker: list pods in ${HOME}, by a right that is not the chart's`));
+  });
+
   it("let neither read Secrets but those named, nor change pods, nodes or roles", () => {
     const all = rights({ crds: { enabled: false } });
     assert.ok(all.filter(({ resource, verb }) => resource === "secrets" && verb !== "create").every(({ name }) => name !== undefined));

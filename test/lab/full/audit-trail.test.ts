@@ -49,14 +49,16 @@ describe("what Herald asked for, from an audit log", () => {
     ["while another chart is upgraded", [{ at: 1 * SECOND, kind: "installed", ...former }, { at: 2 * SECOND, kind: "installing", ...own }], 3, false],
     ["after that", [{ at: 1 * SECOND, kind: "installed", ...former }, { at: 2 * SECOND, kind: "installing", ...own }, { at: 3 * SECOND, kind: "installed", ...own }], 4, true],
     ["while the chart is upgraded", [...INSTALLED, { at: 3 * SECOND, kind: "installing", ...own }], 4, false],
+    ["while the API server starts", [...INSTALLED, { at: 3 * SECOND, kind: "apiServerStopping" }], 4, false],
+    ["once that is ready", [...INSTALLED, { at: 3 * SECOND, kind: "apiServerStopping" }, { at: 4 * SECOND, kind: "apiServerReady" }], 5, true],
     ["once it is being uninstalled", [...INSTALLED, { at: 3 * SECOND, kind: "uninstalling" }], 4, false],
     ["during the next installation", [...INSTALLED, { at: 3 * SECOND, kind: "uninstalling" }, { at: 4 * SECOND, kind: "installing", ...own }], 5, true],
   ])("tells of a refusal %s: its rights are the chart's and settled", async (_, steps, at, told) => {
     assert.deepEqual(await auditedRequests([line({ at, ...refused })], steps), told ? [{ ...LISTED, ...refused }] : []);
   });
 
-  it("tells of what was granted while the chart is upgraded or uninstalled", async () => {
-    for (const kind of ["installing", "uninstalling"] as const) {
+  it("tells of what was granted while the chart is upgraded or uninstalled, or the API server starts", async () => {
+    for (const kind of ["installing", "uninstalling", "apiServerStopping"] as const) {
       assert.deepEqual(await auditedRequests([line({ at: 9 })], [...INSTALLED, { at: 3 * SECOND, kind, ...own }]), [LISTED]);
     }
   });

@@ -32,7 +32,7 @@ export type TrailLine = { readonly values: Readonly<Record<string, unknown>> } |
 /** What was done to the release, and when (Unix ms). `own` is false for another chart than the checkout's. */
 export type ReleaseStep =
   | { readonly at: number; readonly kind: "installing" | "installed"; readonly own: boolean; readonly values: Readonly<Record<string, unknown>> }
-  | { readonly at: number; readonly kind: "uninstalling" };
+  | { readonly at: number; readonly kind: "uninstalling" | "apiServerStopping" | "apiServerReady" };
 
 /** As much of an event of audit.k8s.io/v1 as matters here. */
 interface AuditEvent {
@@ -47,7 +47,8 @@ interface AuditEvent {
 
 /**
  * The lines of an audit log that are Herald's, each once. Left out: what happened under another chart's rights, and refusals while
- * rights change (an upgrade, an uninstallation), which befall programs that are about to end.
+ * rights change (an upgrade, an uninstallation), which befall programs that are about to end, and while the API server starts,
+ * which serves before it has read who may what.
  * @param log lines of JSON; a line that is none ends the reading with an error.
  */
 export async function auditedRequests(log: Iterable<string> | AsyncIterable<string>, steps: readonly ReleaseStep[]): Promise<AuditedRequest[]> {
@@ -81,13 +82,14 @@ function requestOf({ verb, requestURI, objectRef, responseStatus }: AuditEvent, 
   return { user, verb, group, resource, ...(subresource === undefined ? {} : { subresource }), ...(namespace === undefined ? {} : { namespace }), ...(name === undefined ? {} : { name }), code };
 }
 
-/** Whose rights were in force: the checkout's chart's, those of another chart or of none, or first one's and then another's. */
+/** Whose rights were in force: the checkout's chart's, those of another chart or of none, or nobody's for sure. */
 function standingAt(at: number, steps: readonly ReleaseStep[]): "own" | "foreign" | "changing" {
   const past = steps.filter((step) => step.at <= at);
-  const [before, last] = [past.at(-2), past.at(-1)];
-  if (last === undefined) return "foreign";
-  if (last.kind === "uninstalling") return before?.kind === "installed" && before.own ? "changing" : "foreign";
-  if (!last.own) return "foreign";
-  if (last.kind === "installed" || before === undefined || before.kind === "uninstalling") return "own";
+  const releases = past.filter(({ kind }) => !kind.startsWith("apiServer"));
+  const [before, last] = [releases.at(-2), releases.at(-1)].map((step) => ({ own: step !== undefined && "own" in step && step.own, kind: step?.kind }));
+  if (last?.kind === "uninstalling") return before?.own === true ? "changing" : "foreign";
+  if (last?.own !== true) return "foreign";
+  if (past.findLast(({ kind }) => kind.startsWith("apiServer"))?.kind === "apiServerStopping") return "changing";
+  if (last.kind === "installed" || before?.kind === undefined || before.kind === "uninstalling") return "own";
   return before.own ? "changing" : "foreign";
 }

@@ -84,7 +84,7 @@ export class FullLab extends Lab {
     return this.#cluster.folder.auditLog;
   }
 
-  /** What `startHerald` and `stopHerald` of this object did so far, the oldest first. */
+  /** What this object did so far to the release and to the API server, the oldest first. */
   get releaseSteps(): readonly ReleaseStep[] {
     return this.#releaseSteps;
   }
@@ -136,6 +136,16 @@ export class FullLab extends Lab {
   override async stopHerald(): Promise<void> {
     this.#releaseSteps.push({ at: Date.now(), kind: "uninstalling" });
     await uninstallHerald(this);
+  }
+
+  override async stopApiServer(): Promise<void> {
+    this.#releaseSteps.push({ at: Date.now(), kind: "apiServerStopping" });
+    await super.stopApiServer();
+  }
+
+  override async startApiServer(): Promise<void> {
+    await super.startApiServer();
+    this.#releaseSteps.push({ at: Date.now(), kind: "apiServerReady" });
   }
 
   /** Keeps in test-results/audit what Herald asked the API server for, for the comparison with the chart's rights. */
