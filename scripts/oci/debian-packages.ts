@@ -3,7 +3,7 @@
  * that nothing of the machine's own set-up is touched; apt checks the signatures.
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ImageArchitecture } from "./image-archive.ts";
 
@@ -26,20 +26,22 @@ export interface DebianPackage {
 export function unpackDebianPackages({ architecture, names, folder }: { architecture: ImageArchitecture; names: readonly string[]; folder: string }): { root: string; packages: DebianPackage[] } {
   const root = join(folder, "root");
   const archives = join(folder, "archives");
-  let files = fetched(archives, names);
-  if (files.length < names.length) {
-    fetch({ architecture, names, folder, archives });
-    files = fetched(archives, names);
-    rmSync(root, { recursive: true, force: true });
-    mkdirSync(root, { recursive: true });
-    for (const file of files) run("dpkg-deb", ["--extract", file, root]);
+  if (fetched(archives, names).length < names.length || !existsSync(root)) {
+    // Moved into place when whole: an interrupted download or half a library is never taken for the real one.
+    const staging = { root: `${root}.new`, archives: `${archives}.new` };
+    for (const path of [root, archives, staging.root, staging.archives]) rmSync(path, { recursive: true, force: true });
+    mkdirSync(staging.root, { recursive: true });
+    mkdirSync(staging.archives, { recursive: true });
+    fetch({ architecture, names, folder, archives: staging.archives });
+    for (const file of fetched(staging.archives, names)) run("dpkg-deb", ["--extract", file, staging.root]);
+    renameSync(staging.archives, archives);
+    renameSync(staging.root, root);
   }
-  return { root, packages: files.map(describe) };
+  return { root, packages: fetched(archives, names).map(describe) };
 }
 
 function fetched(archives: string, names: readonly string[]): string[] {
-  mkdirSync(archives, { recursive: true });
-  const files = readdirSync(archives);
+  const files = existsSync(archives) ? readdirSync(archives) : [];
   return names.flatMap((name) => files.filter((file) => file.startsWith(`${name}_`) && file.endsWith(".deb")).map((file) => join(archives, file)));
 }
 
