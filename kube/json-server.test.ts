@@ -121,6 +121,17 @@ describe("the JSON server", () => {
     await expect.poll(async () => (await send({ body })).code, { timeout: 10_000 }).toBe(200);
   });
 
+  it("lets go of clients that are slow to ask, soon after their time", async () => {
+    await start({ "/": () => ({}) }, { requestMs: 100 });
+    const letGo = async (begin: string): Promise<void> => {
+      const socket = await open(server?.port ?? 0);
+      const closed = new Promise<void>((resolve) => void socket.on("error", () => socket.destroy()).once("close", () => resolve()));
+      socket.resume().write(begin);
+      await closed;
+    };
+    await Promise.all([letGo("POST / HTTP/1.1\r\nhost: x\r\nx-slow: "), letGo("POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")]);
+  });
+
   it("shows a new certificate to whoever comes next, and cuts nobody off", async () => {
     await start({ "/": () => ({}) });
     const early = await open(server?.port ?? 0);

@@ -16,6 +16,8 @@ export const MAX_BODIES_BYTES = 16 * 1024 * 1024;
 const MAX_CONNECTIONS = 128;
 /** Time to send a whole request, its headers included (milliseconds). */
 const REQUEST_MS = 10_000;
+/** How often Node looks whose time is up, at most (milliseconds). */
+const CHECK_MS = 1_000;
 /** Longer than the 90 s after which the API server lets go of an idle connection, so that it never sends into a closing one. */
 const KEEP_ALIVE_MS = 120_000;
 
@@ -42,6 +44,8 @@ export interface JsonServerOptions {
   readonly tls?: Omit<TlsSettings, "key">;
   /** Offers HTTP/2 beside HTTP/1.1. */
   readonly http2?: boolean;
+  /** REQUEST_MS unless a test says otherwise. */
+  readonly requestMs?: number;
   /** By path. What is returned is answered as JSON; HttpRefusal as its own code, any other error as 500. */
   readonly routes: ReadonlyMap<string, JsonRoute>;
   /** Told of an error that is no HttpRefusal. */
@@ -86,8 +90,10 @@ export async function startJsonServer(options: JsonServerOptions): Promise<JsonS
 }
 
 async function create(options: JsonServerOptions, listener: (request: IncomingMessage, response: ServerResponse) => void): Promise<SecureServer> {
+  const { requestMs = REQUEST_MS } = options;
   const tls: TlsOptions = { ...contextOf(options, options.certificate), handshakeTimeout: REQUEST_MS };
-  if (options.http2 !== true) return createServer({ ...tls, requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, keepAliveTimeout: KEEP_ALIVE_MS }, listener);
+  const times = { requestTimeout: requestMs, headersTimeout: requestMs, connectionsCheckingInterval: CHECK_MS };
+  if (options.http2 !== true) return createServer({ ...tls, ...times, keepAliveTimeout: KEEP_ALIVE_MS }, listener);
   // Half a megabyte that nobody needs without the flag.
   const { createSecureServer } = await import("node:http2");
   const server = createSecureServer({ ...tls, allowHTTP1: true, settings: { maxConcurrentStreams: MAX_CONNECTIONS }, maxSessionMemory: 2 * Math.ceil(MAX_BODY_BYTES / 1024 / 1024) });
