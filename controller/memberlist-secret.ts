@@ -10,6 +10,8 @@ export const SECRET_BYTES = 16;
 /** Waits while the API server is away: doubling from the first to the second (milliseconds). */
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
+/** Wait after a refusal (milliseconds): rights may come later than the controller. */
+const REFUSED_RETRY_MS = 60_000;
 
 export interface MemberlistSecretOptions {
   readonly client: KubeClient;
@@ -25,21 +27,24 @@ export interface MemberlistSecretOptions {
 
 /**
  * Creates the Secret when it is absent: its key `secretkey` is the random bytes as unpadded base64 text. An API server
- * that is away is tried until it answers, for the speakers can't start without the Secret. Never rejects: a controller
- * without the right to write Secrets still gives addresses, which the log says.
+ * that is away, or refuses, is tried until it is done, for the speakers can't start without the Secret. Never rejects: a
+ * controller without the right to write Secrets still gives addresses, which the log says.
  */
 export async function ensureMemberlistSecret(options: MemberlistSecretOptions): Promise<void> {
   const { clock, log, name } = options;
+  let isRefusalTold = false;
   for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(2 * waitMs, MAX_RETRY_MS)) {
     try {
       return await ensureOnce(options);
     } catch (error) {
-      if (!isPassing(error)) {
-        log.error("memberlistSecretNotCreated", { name, error });
-        return;
+      if (isPassing(error)) {
+        if (waitMs === FIRST_RETRY_MS) log.warn("memberlistSecretDelayed", { name, error });
+        await sleep(clock, waitMs);
+        continue;
       }
-      if (waitMs === FIRST_RETRY_MS) log.warn("memberlistSecretDelayed", { name, error });
-      await sleep(clock, waitMs);
+      if (!isRefusalTold) log.error("memberlistSecretNotCreated", { name, error });
+      isRefusalTold = true;
+      await sleep(clock, REFUSED_RETRY_MS);
     }
   }
 }
