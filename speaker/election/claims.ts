@@ -205,7 +205,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   }
 
   #setInterfaces(interfaces: readonly InterfaceFact[], now: Instant): void {
-    const added = this.#table.setInterfaces(interfaces);
+    const added = this.#table.setInterfaces(interfaces, now);
     if (added === undefined) return;
     for (const index of added) this.#hearing.distrust(index, now);
     this.#touchAll();

@@ -17,7 +17,7 @@ export const ORIGIN_UNIX_MS = 1_700_000_000_000;
 /** Between two heartbeats, which carry the digest. */
 const BEAT_MS = 100;
 
-export const ETH0: InterfaceFact = { name: "eth0", index: 2, mac: "02:00:00:00:00:01", usable: true };
+export const ETH0: InterfaceFact = { name: "eth0", index: 2, mac: "02:00:00:00:00:01", usable: true, linkLocal: "fe80::1" };
 
 /** What the network does to a message: ms until it arrives, or undefined when it is lost. Comes twice for a list of two. */
 export type Carry = (from: string, to: string, reliable: boolean) => readonly number[];
@@ -29,6 +29,8 @@ export interface FakeNode {
   isUp: boolean;
   /** Frames come in on its segment. */
   hears: boolean;
+  /** What each of its processes is told at its start. */
+  interfaces: readonly InterfaceFact[];
   digest: ClaimsDigest | undefined;
   /** All that its machines put out, with the time. */
   readonly outputs: { readonly at: Instant; readonly output: ClaimsOutput }[];
@@ -190,7 +192,7 @@ export class FakeMembers {
 
   #make(name: string): FakeNode {
     const boot = ORIGIN_UNIX_MS;
-    return { name, boot, claims: this.#machine(name, boot), isUp: true, hears: true, digest: undefined, outputs: [] };
+    return { name, boot, claims: this.#machine(name, boot), isUp: true, hears: true, interfaces: [ETH0], digest: undefined, outputs: [] };
   }
 
   #machine(node: string, boot: number): Claims {
@@ -198,7 +200,7 @@ export class FakeMembers {
   }
 
   #introduce(node: FakeNode, isReady: boolean): void {
-    this.give(node.name, { kind: "interfaces", interfaces: [ETH0] });
+    this.give(node.name, { kind: "interfaces", interfaces: node.interfaces });
     this.give(node.name, { kind: "known", nodes: this.nodes.map(({ name }) => name) });
     this.#tellMembers(node.name);
     for (const row of this.rows) this.give(node.name, { kind: "row", row });

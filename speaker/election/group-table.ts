@@ -12,11 +12,14 @@ import { rank } from "./rank.ts";
 /** Candidates up to which the order of a group that another has is kept. Beyond, ten thousand groups would take up to a hundred megabytes. */
 const MAX_KEPT_ORDER = 32;
 
+/** An interface that came up has its link-local address within this time, duplicate address detection included (RFC 4862 §5.4: a second, and up to one before it). */
+export const LINK_LOCAL_WITHIN_MS = 3000;
+
 /** One address, and this node's part in it. */
 export interface Held {
   row: AddressRow;
   group: Group;
-  /** The wanted interfaces that are usable here. */
+  /** The wanted interfaces that are usable here; for an IPv6 address those that carry IPv6. */
   usable: readonly InterfaceFact[];
   /** `owned`: announced; `handingOver`: still answered for; `blocked`: it would be announced, but for an interface. */
   phase: "idle" | "owned" | "handingOver" | "blocked";
@@ -91,6 +94,8 @@ export class GroupTable {
   readonly #held = new Map<string, Held>();
   /** Undefined until they are known. */
   #usable: readonly InterfaceFact[] | undefined;
+  /** When the usable interfaces came up, of those that have done so since they were first known. */
+  readonly #cameUpAt = new Map<number, Instant>();
   #candidateGroups = 0;
   readonly #lists = new CandidateLists();
 
@@ -153,14 +158,32 @@ export class GroupTable {
   }
 
   /** Takes the interfaces in. Returns undefined when no usable one came, went or changed; else the indexes of those that came, of the first ones none. */
-  setInterfaces(interfaces: readonly InterfaceFact[]): number[] | undefined {
+  setInterfaces(interfaces: readonly InterfaceFact[], now: Instant): number[] | undefined {
     const usable = interfaces.filter((candidate) => candidate.usable);
-    if (this.#usable !== undefined && sameInterfaces(usable, this.#usable)) return undefined;
     const before = this.#usable;
+    if (before !== undefined && sameInterfaces(usable, before) && usable.every((fact, at) => carriesIpv6(fact) === carriesIpv6(before[at]))) return undefined;
     this.#usable = usable;
     for (const held of this.#held.values()) held.usable = this.#usableFor(held.row);
     if (before === undefined) return [];
-    return usable.filter(({ index }) => before.every((fact) => fact.index !== index)).map(({ index }) => index);
+    const came = usable.filter(({ index }) => before.every((fact) => fact.index !== index)).map(({ index }) => index);
+    for (const index of this.#cameUpAt.keys()) if (usable.every((fact) => fact.index !== index)) this.#cameUpAt.delete(index);
+    for (const index of came) this.#cameUpAt.set(index, now);
+    return came;
+  }
+
+  /**
+   * Until when it is worth while to wait for what this node lacks to announce all of the group: link-local addresses of
+   * interfaces that came up lately. Undefined when it lacks something else.
+   */
+  linkLocalsBy(group: Group): Instant | undefined {
+    let by: Instant | undefined;
+    for (const { row, usable } of group.held.values()) {
+      if (usable.length > 0) continue;
+      const cameUpAt = this.#wanted(row).flatMap(({ index }) => this.#cameUpAt.get(index) ?? []);
+      if (!isIpv6(row.address) || cameUpAt.length === 0) return undefined;
+      by = Math.max(by ?? -Infinity, ...cameUpAt.map((at) => at + LINK_LOCAL_WITHIN_MS));
+    }
+    return by;
   }
 
   /** Whether one of these interfaces is still usable, wanted or not. */
@@ -185,10 +208,23 @@ export class GroupTable {
     if (isHeld(held)) held.group.holds -= 1;
   }
 
-  #usableFor({ interfaces }: AddressRow): readonly InterfaceFact[] {
+  #usableFor(row: AddressRow): readonly InterfaceFact[] {
+    const usable = this.#wanted(row);
+    return isIpv6(row.address) ? usable.filter(carriesIpv6) : usable;
+  }
+
+  #wanted({ interfaces }: AddressRow): readonly InterfaceFact[] {
     const usable = this.#usable ?? [];
     return interfaces === "all" ? usable : usable.filter(({ name }) => interfaces.includes(name));
   }
+}
+
+function isIpv6(address: string): boolean {
+  return address.includes(":");
+}
+
+function carriesIpv6(fact: InterfaceFact | undefined): boolean {
+  return fact?.linkLocal !== undefined;
 }
 
 /** Whether this node announces the address or still answers for it. */

@@ -5,7 +5,7 @@
  * | why | to whom |
  * |---|---|
  * | this node ends | the best successor |
- * | the tables leave it out, or it can announce a part of the group only | the best successor; when there is none, what it may not have is released |
+ * | the tables leave it out, or it can announce a part of the group only, and not for want of link-local addresses that are about to come | the best successor; when there is none, what it may not have is released |
  * | `--failback rank`: one that ranks before it is well again | that one |
  * | the groups of two owners merged | the owner of the better claim |
  */
@@ -14,7 +14,7 @@ import type { LostReason } from "../packet-protocol.ts";
 import type { Candidates } from "./candidates.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { isHeld } from "./group-table.ts";
-import type { Group } from "./group-table.ts";
+import type { Group, GroupTable } from "./group-table.ts";
 import type { Holder } from "./holder.ts";
 import type { PeerLists } from "./peer-lists.ts";
 import type { Standing } from "./standing.ts";
@@ -29,6 +29,7 @@ export interface HandoversParts {
   readonly candidates: Candidates;
   readonly peers: PeerLists;
   readonly holder: Holder;
+  readonly table: GroupTable;
   readonly standing: Standing;
   readonly deadlines: Deadlines;
 }
@@ -59,7 +60,7 @@ export class Handovers {
 
   /** Decides whether this node keeps a group of which it has the best claim. True when it is giving it away, or gave it up. */
   keep(group: Group, now: Instant): boolean {
-    const { candidates, standing, deadlines } = this.#parts;
+    const { candidates, standing, deadlines, table } = this.#parts;
     this.#adopt(group, now);
     if (group.handover !== undefined) {
       this.#lookAfter(group, now);
@@ -73,7 +74,7 @@ export class Handovers {
     }
     if (standing.stopping) return this.#give(group, to, "Stopping", now);
     group.unfitSince ??= now;
-    const due = group.unfitSince + group.moves.handoverDelayMs(now);
+    const due = Math.max(group.unfitSince + group.moves.handoverDelayMs(now), (group.isCandidate ? table.linkLocalsBy(group) : undefined) ?? now);
     if (now < due) {
       deadlines.set(`unfit ${group.name}`, due);
       return false;

@@ -21,11 +21,41 @@ const VNODES = 100;
 const RING_DEFAULT = 1;
 /** Points lie between 0 and this, wrapping around. */
 const CIRCUMFERENCE = 2 ** 32;
-/** Nodes whose points are remembered, 1.6 kB each. The oldest goes first. */
-export const MAX_CACHED_NODES = 8_192;
+/** Nodes whose points are remembered, 1.6 kB each. */
+const MAX_CACHED_NODES = 8_192;
 
-/** Points by node, ascending. */
-const pointsByNode = new Map<string, Uint32Array>();
+/** The points of nodes on the ring. Remembers so many; the oldest goes first. */
+export class NodePoints {
+  readonly #limit: number;
+  readonly #known = new Map<string, Uint32Array>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Nodes remembered. */
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** Ascending. */
+  of(node: string): Uint32Array {
+    const known = this.#known.get(node);
+    if (known !== undefined) return known;
+    const ring = new HashRing({ [node]: { vnodes: VNODES } }, "md5", { "vnode count": RING_DEFAULT, "max cache size": 1 });
+    const points = Uint32Array.from(ring.points([node])[node] ?? []);
+    if (this.#known.size >= this.#limit) {
+      for (const oldest of this.#known.keys()) {
+        this.#known.delete(oldest);
+        break;
+      }
+    }
+    this.#known.set(node, points);
+    return points;
+  }
+}
+
+const nodePoints = new NodePoints(MAX_CACHED_NODES);
 /** For its hash of groups alone. */
 const anyRing = new HashRing({ any: { vnodes: VNODES } }, "md5", { "vnode count": RING_DEFAULT, "max cache size": 1 });
 
@@ -58,7 +88,7 @@ function highestScores(candidates: readonly Candidate[]): Map<string, number> {
 function ringOrder(group: string, nodes: readonly string[]): readonly string[] {
   if (nodes.length === 1) return nodes;
   const hash = anyRing.hashValue(group);
-  const placed = nodes.map((node) => ({ node, distance: distanceTo(pointsOf(node), hash) }));
+  const placed = nodes.map((node) => ({ node, distance: distanceTo(nodePoints.of(node), hash) }));
   // Of points of equal value the ring has that of the lower name first.
   placed.sort((a, b) => a.distance - b.distance || (a.node < b.node ? -1 : 1));
   return placed.map(({ node }) => node);
@@ -74,19 +104,4 @@ function distanceTo(points: Uint32Array, hash: number): number {
   }
   const next = points[low];
   return next === undefined ? (points[0] ?? 0) + CIRCUMFERENCE - hash : next - hash;
-}
-
-function pointsOf(node: string): Uint32Array {
-  const known = pointsByNode.get(node);
-  if (known !== undefined) return known;
-  const ring = new HashRing({ [node]: { vnodes: VNODES } }, "md5", { "vnode count": RING_DEFAULT, "max cache size": 1 });
-  const points = Uint32Array.from(ring.points([node])[node] ?? []);
-  if (pointsByNode.size >= MAX_CACHED_NODES) {
-    for (const oldest of pointsByNode.keys()) {
-      pointsByNode.delete(oldest);
-      break;
-    }
-  }
-  pointsByNode.set(node, points);
-  return points;
 }
