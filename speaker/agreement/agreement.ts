@@ -303,7 +303,8 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
         break;
       case "update":
         steps.push({ to: "claims", input: { kind: "update", update: body.update } });
-        if (!reliable) this.#passOn(bytes, message, steps);
+        // A whole list is an answer to this node.
+        if (!reliable && body.update.base !== undefined) this.#passOn(bytes, message, steps);
         break;
       case "pull":
         steps.push({ to: "claims", input: { kind: "pull", from: sender, owner: body.owner } });

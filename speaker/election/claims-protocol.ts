@@ -105,7 +105,7 @@ export type ClaimsOutput =
   /** Answer nothing until `speak`: this process slept, and others may have taken over. */
   | { readonly kind: "silence" }
   | { readonly kind: "speak" }
-  /** Send to all Herald members ("all") or one. */
+  /** Send to all Herald members ("all") or one; over a stream when it is reliable, or too long for a datagram. */
   | { readonly kind: "send"; readonly to: string; readonly update: ClaimsUpdate; readonly reliable: boolean }
   | { readonly kind: "pull"; readonly to: string; readonly owner: string }
   /** A claim waits for a frame to be heard on this interface: ask the segment something. */

@@ -247,7 +247,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
     }
     this.#outbox.push(this.#own.takeDeltas());
     this.#digestIsNews = true;
-    this.#outputs.push({ kind: "send", to: from, update: this.#own.whole(), reliable: true });
+    this.#outputs.push({ kind: "send", to: from, update: this.#own.whole(), reliable: false });
     this.#peers.pulled(from, owner);
   }
 

@@ -203,7 +203,7 @@ describe("PeerLists", () => {
     const { list } = updatesOf("a", ["192.0.2.1"]);
     bench.lists.update(list.whole(), 0);
     bench.lists.pulled("b", "a");
-    expect(bench.outputs).toContainEqual({ kind: "send", to: "b", update: list.whole(), reliable: true });
+    expect(bench.outputs).toContainEqual({ kind: "send", to: "b", update: list.whole(), reliable: false });
     bench.outputs.length = 0;
     bench.lists.pulled("b", "nobody");
     expect(bench.outputs).toEqual([]);

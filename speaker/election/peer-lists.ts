@@ -137,7 +137,8 @@ export class PeerLists {
   /** Somebody asks for the list of `owner`. */
   pulled(from: string, owner: string): void {
     const list = this.#peers.get(owner)?.list;
-    if (list !== undefined) this.#events.emit({ kind: "send", to: from, update: list.toUpdate(), reliable: true });
+    // If it is lost, it is asked for again.
+    if (list !== undefined) this.#events.emit({ kind: "send", to: from, update: list.toUpdate(), reliable: false });
     const peer = this.#peers.get(from);
     if (peer !== undefined) this.#giveBack(peer);
   }
