@@ -106,7 +106,7 @@ export class ServiceWorker {
     // What a Service shows without being able to hold it is not free before it is cleared.
     for (const { service, request: { kind } } of requests) {
       const key = keyOf(service);
-      if (kind === "none" && allocator.holding(key) === undefined && allocator.adopt(key, statusAddresses(service)) !== undefined) allocator.leave(key);
+      if (kind === "none" && allocator.holding(key) === undefined) allocator.guard(key, statusAddresses(service).filter((address) => allocator.poolOf(address) !== undefined));
       if (kind !== "none" && kind !== "foreign") allocator.guard(key, statusAddresses(service));
     }
   }

@@ -116,6 +116,25 @@ function perform(world: World, client: SharingClient, each: Step): void {
   }
 }
 
+test("a Service that is no load balancer any more and still shows a shared address keeps it from others, though a partner held it when the controller started", async () => {
+  const world = new World();
+  world.pool("p", ["10.0.0.1-10.0.0.2"]);
+  const shared = (port: number, type: "LoadBalancer" | "ClusterIP"): object => ({ annotations: { [SHARE]: "k" }, ingress: ["10.0.0.1"], spec: { type, ports: [{ port }] } });
+  world.service("partner", shared(22, "LoadBalancer"));
+  world.service("former", shared(443, "ClusterIP"));
+  const client = new SharingClient(world);
+  client.refused.add("former");
+  await world.lead({ client });
+  world.change("partner", ({ spec }) => void (spec.loadBalancerIP = "10.0.0.2"));
+  await world.settle();
+  world.service("new");
+  await world.settle();
+  expect([world.ip("partner"), world.ip("former"), world.ip("new")]).toEqual(["10.0.0.2", "10.0.0.1", undefined]);
+  client.refused.clear();
+  await world.settle(40_000);
+  expect([world.ip("former"), world.ip("new")]).toEqual([undefined, "10.0.0.1"]);
+});
+
 test("whatever happens, nobody gets an address beside one that may not share it, and in the end nothing leaks and nobody starves", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 40, maxLength: 80 }), async (steps) => {

@@ -84,6 +84,8 @@ function planReturn(service: Service, context: PlanContext): ServicePlan {
   const { allocator } = context;
   const key = keyOf(service);
   allocator.leave(key);
+  // What it shows of our pools without holding it is not free either before it is cleared.
+  allocator.guard(key, statusAddresses(service).filter((address) => allocator.poolOf(address) !== undefined));
   const held = allocator.leaving(key);
   // Without the type no address is allowed, whoever wrote it.
   const clears = service.spec.type !== "LoadBalancer" || statusAddresses(service).some((address) => includes(held, address) || allocator.poolOf(address) !== undefined);
