@@ -1,26 +1,25 @@
 /**
  * What membership costs, how soon a death is known, and what each profile's speed costs in false takeovers: the tables of
- * docs/leadership-figures.md. The same seeds give the same numbers.
+ * docs/leadership-figures.md. The same seeds give the same numbers, but for the processor's time and the heap.
  */
 
 import { strict as assert } from "node:assert";
 
-import { Agreement } from "../../speaker/agreement/agreement.ts";
 import { HERALD_META } from "../../speaker/agreement/roster.ts";
 import { PROFILES } from "../../speaker/detection/profiles.ts";
 import type { DetectionProfile } from "../../speaker/detection/detection-protocol.ts";
 import { OUR_VERSIONS } from "../../speaker/membership/context.ts";
 import { CLEAR_KEYRING } from "../../speaker/membership/keyring.ts";
 import { LAN_TIMING } from "../../speaker/membership/membership-protocol.ts";
-import type { AliveMessage, PushPullState } from "../../speaker/membership/message.ts";
-import { encodePacket, MAX_COMPOUND_PARTS } from "../../speaker/membership/packet-codec.ts";
+import type { PushPullState } from "../../speaker/membership/message.ts";
 import { pushPullIntervalMs } from "../../speaker/membership/push-pull.ts";
 import { encodeStreamMessage } from "../../speaker/membership/stream-codec.ts";
 import { Cluster } from "./cluster.ts";
-import { groupRows, pick, shuffled } from "./draw.ts";
+import { groupRows, pick } from "./draw.ts";
 import { nodeIdOf } from "./events.ts";
 import type { NodeId } from "./events.ts";
 import * as faults from "./faults.ts";
+import { INTRODUCED_FROM, introduced } from "./introduction.ts";
 import { machines } from "./machines.ts";
 import { MEMBERSHIP_PORT } from "./network.ts";
 
@@ -28,12 +27,8 @@ import { MEMBERSHIP_PORT } from "./network.ts";
 const HEADER_BYTES = 42;
 /** From an end of trouble until the next begins. */
 const REST_MS = 3000;
-/** Clusters larger than this don't join: they are introduced. */
-const INTRODUCED_FROM = 200;
-/** Time from the introduction until the API server tells the nodes what there is. */
-const JOIN_MS = 1000;
-/** Candidates of a group in such a cluster. */
-const MANY_CANDIDATES = 16;
+/** The same, where the dead don't come back. */
+const SHORT_REST_MS = 500;
 const PROFILE_NAMES = ["fast", "default", "calm"] as const;
 
 interface Setting {
@@ -47,44 +42,26 @@ interface Setting {
 function cluster({ nodes, profile = "default", groups = 2 * nodes, seed = 1 }: Setting): Cluster {
   const machine = machines["agreement"];
   assert.ok(machine !== undefined);
+  if (nodes > INTRODUCED_FROM) return introduced({ seed, nodes, profile: PROFILES[profile], machine });
   const made = new Cluster({ seed, nodes, profile: PROFILES[profile], machine, checkers: [] });
-  // Each node keeps the rank of each group: with all nodes as candidates that would grow with the cube of the size.
   const candidates = made.nodes.map(({ name }) => ({ node: name, score: 0 }));
-  const candidatesOf = (): typeof candidates => (nodes <= INTRODUCED_FROM ? candidates : shuffled(made.random, candidates).slice(0, MANY_CANDIDATES));
-  for (let index = 0; index < groups; index++) for (const row of groupRows(index, candidatesOf())) made.api.upsert(row, 0);
-  if (nodes > INTRODUCED_FROM) introduce(made);
+  for (let index = 0; index < groups; index++) for (const row of groupRows(index, candidates)) made.api.upsert(row, 0);
   made.run(12_000);
   return made;
 }
 
-/**
- * Tells all nodes of all others, before the API server tells them anything: a thousand that join one by one would exchange a
- * million lists of a thousand members. Ends when all have passed the news on.
- */
-function introduce(world: Cluster): void {
-  for (const { id } of world.nodes) world.api.setLag(id, JOIN_MS);
-  world.run(250);
-  const news = world.nodes.map(({ name, address, bootUnixMs }): AliveMessage => ({ kind: "alive", node: name, endpoint: { address, port: MEMBERSHIP_PORT }, incarnation: Math.floor(bootUnixMs / 1000), meta: HERALD_META, versions: OUR_VERSIONS }));
-  for (const [from, { id, address }] of world.nodes.entries()) {
-    if (from % MAX_COMPOUND_PARTS !== 0) continue;
-    const bytes = encodePacket(news.slice(from, from + MAX_COMPOUND_PARTS), CLEAR_KEYRING, world.random);
-    for (const node of world.nodes) if (node.id !== id) node.receive({ kind: "datagram", from: { address, port: MEMBERSHIP_PORT }, bytes }, world.now);
-  }
-  for (const { id } of world.nodes) world.api.setLag(id, 20);
-  world.run(JOIN_MS);
-  while (world.nodes.some(({ machine }) => machine instanceof Agreement && machine.snapshot().membership.queuedNews > 0)) world.run(1000);
-}
-
-/** Packets and bits that one node sends in quiet times, averaged over all. */
-function traffic(world: Cluster, seconds: number): { readonly packets: number; readonly kbit: number } {
+/** Packets and bits that one node sends in quiet times, and what its part of the simulation costs this processor: averaged over all. */
+function traffic(world: Cluster, seconds: number): { readonly packets: number; readonly kbit: number; readonly processorMs: number } {
   const nodes = world.nodes.length;
   const count = (): { datagrams: number; bytes: number } =>
     world.nodes.reduce((sum, { sent }) => ({ datagrams: sum.datagrams + sent.datagrams, bytes: sum.bytes + sent.datagramBytes + HEADER_BYTES * sent.datagrams }), { datagrams: 0, bytes: 0 });
   const before = count();
+  const begun = process.cpuUsage();
   world.run(seconds * 1000);
+  const { user, system } = process.cpuUsage(begun);
   const after = count();
   const kbit = ((after.bytes - before.bytes) * 8) / 1000 / nodes / seconds;
-  return { packets: (after.datagrams - before.datagrams) / nodes / seconds, kbit: kbit + exchangeKbit(world) };
+  return { packets: (after.datagrams - before.datagrams) / nodes / seconds, kbit: kbit + exchangeKbit(world), processorMs: (user + system) / 1000 / nodes / seconds };
 }
 
 /** The part of the exchanges of lists, which are too rare to be measured: each node begins one in an interval and answers one. */
@@ -119,7 +96,7 @@ function deaths(world: Cluster, way: Death, count: number): { readonly first: nu
     if (firstAt !== undefined) first.push(firstAt - begin);
     if (deadFor.size === living.length - 1) all.push(world.now - begin);
     world.onEvent = () => {};
-    if (isForGood) world.run(REST_MS);
+    if (isForGood) world.run(SHORT_REST_MS);
     else world.runUntil(begin + 5000 + REST_MS);
   }
   return { first, all };
@@ -170,12 +147,13 @@ function head(...cells: readonly string[]): void {
 export function printFigures({ nodes: sizes, only }: { readonly nodes: readonly number[]; readonly only: string }): void {
   const wanted = (part: string): boolean => only === "" || only === part;
   if (wanted("size")) {
-    head("nodes", "packets/s a node", "kbit/s a node", "power off: first verdict p50 / p99 ms", "known to all p50 / p99 ms");
+    head("nodes", "packets/s a node", "kbit/s a node", "power off: first verdict p50 / p99 ms", "known to all p50 / p99 ms", "processor ms/s a node", "heap MB a node");
     for (const nodes of sizes) {
       const world = cluster({ nodes, groups: Math.min(50, 2 * nodes) });
-      const { packets, kbit } = traffic(world, nodes <= INTRODUCED_FROM ? 30 : 10);
-      const { first, all } = deaths(world, "powerOff", nodes <= 10 ? 100 : nodes <= INTRODUCED_FROM ? 40 : 20);
-      row(nodes, packets.toFixed(1), kbit.toFixed(1), `${quantile(first, 0.5)} / ${quantile(first, 0.99)}`, `${quantile(all, 0.5)} / ${quantile(all, 0.99)}`);
+      const { packets, kbit, processorMs } = traffic(world, nodes <= INTRODUCED_FROM ? 30 : 5);
+      const heapMb = process.memoryUsage().heapUsed / 1e6 / nodes;
+      const { first, all } = deaths(world, "powerOff", nodes <= 10 ? 100 : nodes <= INTRODUCED_FROM ? 40 : 10);
+      row(nodes, packets.toFixed(1), kbit.toFixed(1), `${quantile(first, 0.5)} / ${quantile(first, 0.99)}`, `${quantile(all, 0.5)} / ${quantile(all, 0.99)}`, processorMs.toFixed(1), heapMb.toFixed(1));
     }
   }
   if (wanted("profiles")) {

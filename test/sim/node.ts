@@ -69,6 +69,7 @@ export class SimNode {
   #lastFrameAt: Instant = Number.NEGATIVE_INFINITY;
   #lastAnnouncedAt: Instant = Number.NEGATIVE_INFINITY;
   #interfaceUsable = true;
+  #carriesIpv6 = true;
 
   constructor(identity: { readonly id: NodeId; readonly address: string; readonly clock: LocalClock }, ports: NodePorts) {
     this.id = identity.id;
@@ -174,6 +175,12 @@ export class SimNode {
   /** Carrier of the node's interface comes or goes, as its kernel tells the process. */
   setInterfaceUsable(isUsable: boolean, now: Instant): void {
     this.#interfaceUsable = isUsable;
+    this.receive({ kind: "interfaces", interfaces: [this.#interfaceFact()] }, now);
+  }
+
+  /** Its interface gets an IPv6 link-local address, or loses it. */
+  setCarriesIpv6(carriesIpv6: boolean, now: Instant): void {
+    this.#carriesIpv6 = carriesIpv6;
     this.receive({ kind: "interfaces", interfaces: [this.#interfaceFact()] }, now);
   }
 
@@ -294,7 +301,8 @@ export class SimNode {
 
   #interfaceFact(): InterfaceFact {
     const mac = `02:00:00:00:${(this.id >> 8).toString(16).padStart(2, "0")}:${(this.id & 255).toString(16).padStart(2, "0")}`;
-    const fact = { name: "eth0", index: SEGMENT_INTERFACE, mac, usable: this.#interfaceUsable };
+    const linkLocal = this.#carriesIpv6 ? { linkLocal: `fe80::${(this.id + 1).toString(16)}` } : {};
+    const fact = { name: "eth0", index: SEGMENT_INTERFACE, mac, usable: this.#interfaceUsable, ...linkLocal };
     return this.#interfaceUsable ? fact : { ...fact, reason: "noCarrier" };
   }
 }

@@ -137,4 +137,31 @@ const apiGone: Scenario = {
   },
 };
 
-export const viewScenarios: readonly Scenario[] = [pingPong, coldStart, coldStartWithoutOne, gossipOutruns, reused, cleanStop, rollout, apiGone];
+const withoutIpv6: Scenario = {
+  name: "a node whose interface carries no IPv6 leads no IPv6 address, and takes none back when it does",
+  run(seed, machine) {
+    const stage = new Stage({ seed, nodes: 4, groups: 0, ...(machine && { machine }) });
+    const [odd] = stage.cluster.nodes;
+    assert.ok(odd !== undefined);
+    odd.setCarriesIpv6(false, stage.cluster.now);
+    for (let index = 0; index < 24; index++) for (const row of groupRows(index, stage.everyone(), index % 2 === 0)) stage.cluster.api.upsert(row, stage.cluster.now);
+    stage.run(1000);
+    stage.untilOwned(1000);
+    assert.ok(stage.owned(odd.id).length > 0, "it leads addresses of IPv4 alone");
+    const dual = stage.addresses().filter((address) => address.includes(":"));
+    assert.deepEqual(dual.filter((address) => stage.owner(address) === odd.id), []);
+    const begin = stage.cluster.now;
+    odd.setCarriesIpv6(true, stage.cluster.now);
+    stage.run(5000);
+    stage.expectNoMoves(begin);
+    // Lost while it leads both families: they go together.
+    const heir = stage.cluster.node(stage.owner(dual[0] ?? ""));
+    const lost = stage.cluster.fault("flap", `${heir.name} loses its link-local address`);
+    heir.setCarriesIpv6(false, stage.cluster.now);
+    stage.run(500);
+    lost();
+    for (const address of dual) assert.notEqual(stage.owner(address), heir.id);
+  },
+};
+
+export const viewScenarios: readonly Scenario[] = [withoutIpv6, pingPong, coldStart, coldStartWithoutOne, gossipOutruns, reused, cleanStop, rollout, apiGone];
