@@ -30,6 +30,8 @@ export interface KubectlResult {
 export interface ApiServer {
   /** e.g. "https://127.0.0.1:41234"; stays the same across restart(). */
   readonly url: string;
+  /** etcd's own, without TLS. */
+  readonly etcdUrl: string;
   /** Bearer token of a cluster admin (system:masters). */
   readonly token: string;
   /** Bearer token of an authenticated user without any rights. */
@@ -42,18 +44,24 @@ export interface ApiServer {
   kubectl(args: readonly string[], options?: { readonly input?: string }): Promise<KubectlResult>;
   /** Stops kube-apiserver alone: connections break, etcd keeps the data. */
   stopServer(): Promise<void>;
-  /** Starts it again at the same url, and waits until it is ready. */
-  startServer(): Promise<void>;
+  /**
+   * Starts it again at the same url, and waits until it is ready, or only until it answers: clients that never paused may
+   * keep it from being ready, for its check of all cluster IPs dislikes that they change meanwhile.
+   */
+  startServer(until?: "ready" | "answers"): Promise<void>;
   /** Stops everything and removes the folder. Safe to call twice. */
   stop(): Promise<void>;
 }
 
-/** Starts etcd and kube-apiserver. @throws Error that quotes the log when they do not get ready, or names missing programs. */
-export async function startApiServer(): Promise<ApiServer> {
+/**
+ * Starts etcd and kube-apiserver. @throws Error that quotes the log when they do not get ready, or names missing programs.
+ * @param options.serverArgs further arguments of kube-apiserver.
+ */
+export async function startApiServer(options: { readonly serverArgs?: readonly string[] } = {}): Promise<ApiServer> {
   const found = findApiServerBinaries();
   if (found.kind === "missing") throw new Error(found.reason);
   for (let attempt = 1; ; attempt++) {
-    const server = new LocalApiServer(found.binaries, await freePorts(3));
+    const server = new LocalApiServer({ binaries: found.binaries, ports: await freePorts(3), serverArgs: options.serverArgs ?? [] });
     try {
       await server.start();
       return server;
@@ -68,20 +76,24 @@ class LocalApiServer implements ApiServer {
   readonly token = randomBytes(16).toString("hex");
   readonly powerlessToken = randomBytes(16).toString("hex");
   readonly url: string;
+  readonly etcdUrl: string;
   readonly kubeconfig: string;
   certificateAuthority = "";
   readonly #binaries: ApiServerBinaries;
+  readonly #extraArgs: readonly string[];
   readonly #folder = mkdtempSync(join(tmpdir(), "herald-apiserver-"));
   readonly #ports: { etcd: number; etcdPeer: number; server: number };
   readonly #removeAtExit = (): void => rmSync(this.#folder, { recursive: true, force: true, maxRetries: 3 });
   #etcd: Child | undefined;
   #server: Child | undefined;
 
-  constructor(binaries: ApiServerBinaries, ports: readonly number[]) {
+  constructor({ binaries, ports, serverArgs }: { readonly binaries: ApiServerBinaries; readonly ports: readonly number[]; readonly serverArgs: readonly string[] }) {
     const [etcd = 0, etcdPeer = 0, server = 0] = ports;
     this.#binaries = binaries;
+    this.#extraArgs = serverArgs;
     this.#ports = { etcd, etcdPeer, server };
     this.url = `https://127.0.0.1:${server}`;
+    this.etcdUrl = `http://127.0.0.1:${etcd}`;
     this.kubeconfig = this.#path("kubeconfig");
     process.once("exit", this.#removeAtExit);
   }
@@ -97,10 +109,11 @@ class LocalApiServer implements ApiServer {
     writeFileSync(this.kubeconfig, this.#kubeconfigText());
   }
 
-  async startServer(): Promise<void> {
+  async startServer(until: "ready" | "answers" = "ready"): Promise<void> {
+    const path = until === "ready" ? "/readyz" : "/version";
     this.#server = new Child({ name: "kube-apiserver", program: this.#binaries.kubeApiserver, args: this.#serverArgs(), logFile: this.#path("kube-apiserver.log") });
     const deadline = Date.now() + READY_BUDGET_MS;
-    while (!(await isReady(this.url, this.token))) {
+    while (!(await isFine(`${this.url}${path}`, this.token))) {
       if (this.#etcd?.running === false) throw this.#etcd.failure("ended");
       if (!this.#server.running) throw this.#server.failure("ended");
       if (Date.now() > deadline) throw this.#server.failure(`is not ready after ${READY_BUDGET_MS} ms`);
@@ -139,7 +152,7 @@ class LocalApiServer implements ApiServer {
   }
 
   #etcdArgs(): string[] {
-    const client = `http://127.0.0.1:${this.#ports.etcd}`;
+    const client = this.etcdUrl;
     const peer = `http://127.0.0.1:${this.#ports.etcdPeer}`;
     return [
       "--name=test", `--data-dir=${this.#path("etcd")}`, "--unsafe-no-fsync", "--logger=zap", "--log-level=warn",
@@ -150,7 +163,7 @@ class LocalApiServer implements ApiServer {
 
   #serverArgs(): string[] {
     return [
-      `--etcd-servers=http://127.0.0.1:${this.#ports.etcd}`,
+      `--etcd-servers=${this.etcdUrl}`,
       "--bind-address=127.0.0.1", `--secure-port=${this.#ports.server}`, `--cert-dir=${this.#path("certificates")}`,
       // Loopback is no address for the kubernetes Service, which nobody uses here.
       "--endpoint-reconciler-type=none",
@@ -162,6 +175,7 @@ class LocalApiServer implements ApiServer {
       // No controller makes the service accounts and tokens that it would wait for.
       "--disable-admission-plugins=ServiceAccount",
       "--profiling=false", "--shutdown-delay-duration=0s",
+      ...this.#extraArgs,
     ];
   }
 
@@ -177,10 +191,10 @@ class LocalApiServer implements ApiServer {
   }
 }
 
-/** Whether /readyz answers 200. The certificate is not looked at: it is only now being made. */
-function isReady(url: string, token: string): Promise<boolean> {
+/** Whether the answer is 200. The certificate is not looked at: it is only now being made. */
+function isFine(url: string, token: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const call = request(`${url}/readyz`, { rejectUnauthorized: false, agent: false, timeout: 5_000, headers: { authorization: `Bearer ${token}` } }, (response) => {
+    const call = request(url, { rejectUnauthorized: false, agent: false, timeout: 5_000, headers: { authorization: `Bearer ${token}` } }, (response) => {
       response.resume();
       response.once("close", () => resolve(response.statusCode === 200));
     });
