@@ -50,6 +50,8 @@ class SharingClient extends LateClient {
   readonly unseen = new Set<string>();
   /** Services that nothing can be written to: who is to leave an address shows it on. */
   readonly refused = new Set<string>();
+  /** Services whose patch failed: what it said may have been decided before the others became what they are. */
+  readonly #late = new Set<string>();
   readonly #shown = new Map<string, string | undefined>();
 
   constructor(world: World) {
@@ -61,7 +63,7 @@ class SharingClient extends LateClient {
         const gained = address !== this.#shown.get(one.metadata.uid ?? "");
         this.#shown.set(one.metadata.uid ?? "", address);
         // A patch that was carried out was made for the Service as it is.
-        if (!gained || address === undefined) continue;
+        if (!gained || address === undefined || this.#late.delete(one.metadata.name)) continue;
         const rivals = all.filter((other) => other !== one && addressOf(other) === address && !this.unseen.has(other.metadata.name) && !mayShare(one, other));
         for (const rival of rivals) this.wrong.push(`${one.metadata.name} got ${address} beside ${rival.metadata.name}`);
       }
@@ -69,8 +71,13 @@ class SharingClient extends LateClient {
   }
 
   override async patch<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, patch: object, options?: PatchOptions): Promise<T> {
-    if (type.plural === "services" && this.refused.has(name.name)) throw new KubeError({ code: 500, reason: "Injected", message: "injected" });
-    return super.patch(type, name, patch, options);
+    try {
+      if (type.plural === "services" && this.refused.has(name.name)) throw new KubeError({ code: 500, reason: "Injected", message: "injected" });
+      return await super.patch(type, name, patch, options);
+    } catch (error) {
+      if (type.plural === "services") this.#late.add(name.name);
+      throw error;
+    }
   }
 }
 
