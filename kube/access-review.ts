@@ -24,8 +24,8 @@ const REFUSED_MS = 10_000;
 const HELD_MS = 600_000;
 /** Answers remembered of each kind; the oldest is forgotten. Refusals are kept apart, so that they push out nobody who is allowed. */
 const MAX_REMEMBERED = 256;
-/** Tokens asked about at a time. */
-const MAX_ASKING = 8;
+/** Tokens asked about at a time: fewer than a speaker has requests to the API server at once, so that made-up tokens hold up nothing else. */
+const MAX_ASKING = 4;
 /** Both questions together take no longer (milliseconds): a scrape waits 10 s. */
 const ASK_TIMEOUT_MS = 5_000;
 /** Who was allowed lately waits no longer for the next answer. */

@@ -71,8 +71,10 @@ export class Webhooks {
     this.#keeper = new CertificateKeeper({
       client, clock, log, namespace, secretName, names, key, ...(maker === undefined ? {} : { maker }),
       onCertificates: async ({ serving, authorities }) => {
-        await this.#serve(serving);
         this.#authorities = authorities;
+        // Callers must know a new authority before its certificate is shown; as long as there is no server there is nobody to be called.
+        if (this.#server !== undefined) await this.register();
+        await this.#serve(serving);
         await this.register();
       },
     });
