@@ -1,7 +1,7 @@
 /**
  * Runs the benches, appends their figures to bench/results.jsonl and rewrites docs/benchmarks.md from the newest of each.
  * `node bench/main.ts [NAME ...]` runs those named, or all; `--report` only rewrites the page; `--runs=N` makes more or
- * fewer runs of those that repeat themselves.
+ * fewer runs of those that repeat themselves; any other option goes to the bench.
  */
 import { spawn } from "node:child_process";
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -51,7 +51,7 @@ process.exitCode = failed === 0 ? 0 : 1;
 
 async function run(name: string, file: string): Promise<boolean> {
   console.log(`== ${name}`);
-  const child = spawn(process.execPath, [join(root, file), ...args.filter((arg) => arg.startsWith("--runs="))], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [join(root, file), ...args.filter((arg) => arg.startsWith("--") && arg !== "--report")], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
   let text = "";
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
     text += chunk;
