@@ -6,7 +6,7 @@ import { BACKEND_HOST } from "../hosts.ts";
 import { type Leadership, expectAnswersAsTold } from "../leaders.ts";
 import { metricOf } from "../metrics.ts";
 import { expectAnswerFrom } from "../observe.ts";
-import { type Attempts, Prober } from "../prober.ts";
+import { type Attempts, type Protocol, Prober } from "../prober.ts";
 import { advertisement, pool } from "../resources.ts";
 import { deployment, service } from "../walkthrough/manifests.ts";
 import type { FullLab } from "./full-lab.ts";
@@ -116,8 +116,8 @@ function describeUse({ name, attempts, answers, turns }: ServiceUse): string {
     + `longest gap between answers: UDP ${gap("udp")}, TCP ${gap("tcp")}, ARP ${Math.round(answers.longestGapMs)} ms (asked every 100 ms)`;
 }
 
-/** No request over UDP and no new connection of any client was lost. */
-export function expectNothingLost(seen: readonly ServiceUse[]): void {
-  const lost = seen.map(({ name, attempts }) => ({ name, udp: attempts.failed("udp"), tcp: attempts.failed("tcp") }));
-  assert.deepEqual(lost, seen.map(({ name }) => ({ name, udp: 0, tcp: 0 })));
+/** No request of any client was lost: over UDP, or over these protocols. */
+export function expectNothingLost(seen: readonly ServiceUse[], protocols: readonly Protocol[] = ["udp"]): void {
+  const lost = seen.flatMap(({ name, attempts }) => protocols.map((protocol) => `${name}: ${attempts.failed(protocol)} over ${protocol}`));
+  assert.deepEqual(lost, seen.flatMap(({ name }) => protocols.map((protocol) => `${name}: 0 over ${protocol}`)));
 }

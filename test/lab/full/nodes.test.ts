@@ -28,7 +28,7 @@ describeOnFullLab("nodes and pods that are taken away while clients use Services
     await lab().kubectl(["uncordon", node]);
     await expectReturned(lab(), node, after);
     const seen = await clients.stop(`${node} drained, its speaker stopped and back`);
-    expectNothingLost(seen);
+    expectNothingLost(seen, ["udp", "tcp"]);
     expectTurns(seen, before, after);
     before = after;
   });
@@ -62,7 +62,7 @@ describeOnFullLab("nodes and pods that are taken away while clients use Services
     await eventually(async () => assert.notEqual(await speakerPod(lab(), node), pod), { ...BUDGET, what: `another speaker on ${node}` });
     await expectReturned(lab(), node, after);
     const seen = await clients.stop(`speaker of ${node} deleted`);
-    expectNothingLost(seen);
+    expectNothingLost(seen, ["udp", "tcp"]);
     expectTurns(seen, before, after);
     before = after;
   });
