@@ -37,7 +37,7 @@ export async function startAssignWorld(layout: Layout): Promise<AssignWorld> {
   process.env["KUBECONFIG"] = server.kubeconfig;
   const kubeConfig = new KubeConfig();
   kubeConfig.loadFromFile(server.kubeconfig);
-  const client = createKubeClient({ kubeConfig, userAgent: "herald-bench", clock: systemClock, maxInFlight: 32 });
+  const client = createKubeClient({ kubeConfig, userAgent: "herald-bench", clock: systemClock, maxInFlight: 32, requestTimeoutMs: 60_000 });
   for (const file of readdirSync(CRDS)) await done(server, ["apply", "--server-side", "-f", join(CRDS, file)]);
   await done(server, ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
   await client.create(namespaces, { metadata: { name: SYSTEM } });
