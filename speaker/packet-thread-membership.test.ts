@@ -94,11 +94,12 @@ describe.skipIf(why !== undefined).each(FAMILIES)(`two packet threads on one cab
     for (const [speaker, peer] of [[one, { node: "node2", address: secondAddress }], [two, { node: "node1", address: firstAddress }]] as const) {
       speaker.send({ kind: "peers", peers: [peer] });
       speaker.send({ kind: "fresh", fresh: true });
-      speaker.send({ kind: "table", version: 1, full: true, upsert: rows, remove: [] });
     }
     const all = (): string[] => [...one.owns(), ...two.owns()].sort();
     await one.until("node1 knows node2", () => one.of("member").some(({ node, state, isHerald }) => node === "node2" && state === "alive" && isHerald));
     await two.until("node2 knows node1", () => two.of("member").some(({ node, state, isHerald }) => node === "node1" && state === "alive" && isHerald));
+    // Only now, for one that comes up long after the other finds every address taken.
+    for (const speaker of [one, two]) speaker.send({ kind: "table", version: 1, full: true, upsert: rows, remove: [] });
     // Each address once: a second owner would make the list longer.
     await vi.waitFor(() => expect(all()).toEqual(ALL), PATIENCE);
   });
@@ -118,7 +119,8 @@ describe.skipIf(why !== undefined).each(FAMILIES)(`two packet threads on one cab
   });
 
   // What follows is the election's, whatever carries it.
-  test.runIf(family === "IPv4")("who is told to stop loses nothing before the other one has it", async () => {
+  if (family !== "IPv4") return;
+  test("who is told to stop loses nothing before the other one has it", async () => {
     const leaving = one.owns();
     expect(leaving.length).toBeGreaterThan(0);
     one.signal("SIGTERM");
@@ -138,15 +140,16 @@ describe.skipIf(why !== undefined).each(FAMILIES)(`two packet threads on one cab
     expect(two.of("verdict").map((verdict) => verdict.class)).not.toContain("processGone");
   });
 
-  test.runIf(family === "IPv4")("a process that stood still has one owner for each address in the end: of two nodes alone, the one whose claim was witnessed", async () => {
+  test("a process that stood still has one owner for each address in the end: of two nodes alone, the one whose claim was witnessed", async () => {
     const held = one.owns();
     one.signal("SIGSTOP");
     await two.until("node2 owns everything", () => two.owns().length === ALL.length);
     expect(two.of("verdict").at(-1)).toMatchObject({ node: "node1", class: "paused" });
+    const before = two.of("lost").length;
     one.signal("SIGCONT");
     // No gateway witnessed node2's claims: they served while node1 was away.
     await two.until("node2 gives back what it took", () => two.owns().every((address) => !held.includes(address)));
-    expect(two.of("lost").map(({ address, reason }) => `${address} ${reason}`).sort()).toEqual(held.map((address) => `${address} BetterClaim`));
+    expect(two.of("lost").slice(before).map(({ address, reason }) => `${address} ${reason}`).sort()).toEqual(held.map((address) => `${address} BetterClaim`));
     await two.until("node2 sees node1 again", () => two.of("member").at(-1)?.state === "alive");
     expect([...one.owns(), ...two.owns()].sort()).toEqual(ALL);
     one.send({ kind: "collect" });
