@@ -48,8 +48,7 @@ function fetched(archives: string, names: readonly string[]): string[] {
 function fetch({ architecture, names, folder, archives }: { architecture: ImageArchitecture; names: readonly string[]; folder: string; archives: string }): void {
   for (const part of ["state/lists/partial", "cache/archives/partial"]) mkdirSync(join(folder, part), { recursive: true });
   writeFileSync(join(folder, "status"), "");
-  const source = (address: string, suite: string): string => `deb [signed-by=${KEYRING}] ${address} ${suite} main\n`;
-  writeFileSync(join(folder, "sources.list"), source("http://deb.debian.org/debian", RELEASE) + source("http://deb.debian.org/debian-security", `${RELEASE}-security`));
+  writeFileSync(join(folder, "sources.list"), archivesOfRelease().map(([suite, address]) => `deb [signed-by=${KEYRING}] ${address} ${suite} main\n`).join(""));
   const settings = [
     `APT::Architecture=${architecture}`,
     `APT::Architectures=${architecture}`,
@@ -66,6 +65,19 @@ function fetch({ architecture, names, folder, archives }: { architecture: ImageA
   run("apt-get", [...settings, "-q", "download", ...names], archives);
   // The lists are tens of megabytes and of no use once the packages are there.
   for (const part of ["state", "cache"]) rmSync(join(folder, part), { recursive: true, force: true });
+}
+
+/** The release and its security updates, each with the address of the archive that this machine's own apt takes it from. @throws Error when it takes none from there */
+function archivesOfRelease(): [suite: string, address: string][] {
+  const suites = new Map(run("apt-get", ["indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"]).split("\n").map((line) => {
+    const [suite = "", address = ""] = line.split(" ");
+    return [suite, address] as const;
+  }));
+  return [RELEASE, `${RELEASE}-security`].map((suite) => {
+    const address = suites.get(suite);
+    if (address === undefined) throw new Error(`apt's sources have no ${suite}: an image for another architecture takes its libraries from there, so build it on Debian ${RELEASE} or add it to the sources`);
+    return [suite, address];
+  });
 }
 
 function describe(file: string): DebianPackage {
