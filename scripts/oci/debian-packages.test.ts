@@ -20,8 +20,17 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "herald-debian-"));
   mkdirSync(join(folder, "bin"));
   process.env["PATH"] = `${join(folder, "bin")}:${pathBefore}`;
-  install("apt-get", `for word; do last=$word; done; [ "$last" = update ] || for name in ${names.join(" ")}; do echo "$name" >"\${name}_1_arm64.deb"; done`);
+  installApt("bookworm bookworm-security");
 });
+
+/** An apt whose sources have these suites. */
+function installApt(suites: string): void {
+  install("apt-get", `case " $* " in
+    *" indextargets "*) for suite in ${suites}; do echo "$suite http://mirror.invalid/debian/"; done ;;
+    *" update "*) ;;
+    *) for name in ${names.join(" ")}; do echo "$name" >"\${name}_1_arm64.deb"; done ;;
+  esac`);
+}
 afterEach(() => {
   process.env["PATH"] = pathBefore;
   rmSync(folder, { recursive: true, force: true });
@@ -45,4 +54,9 @@ test("what was interrupted while it was unpacked is no root file system", () => 
   install("dpkg-deb", WHOLE);
   const { root } = unpack();
   for (const name of names) assert.ok(existsSync(join(root, name)), name);
+});
+
+test("a machine whose apt has no archive of that release hears which one is wanted", () => {
+  installApt("bookworm trixie");
+  assert.throws(unpack, /apt's sources have no bookworm-security/);
 });
