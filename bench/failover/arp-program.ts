@@ -1,6 +1,6 @@
 /**
- * Asks for an address every 5 ms, raw, on the client's eth0. Prints `[answered, mac]` per answer, in Unix ms.
- * Usage: node arp-program.ts ADDRESS OWN_ADDRESS
+ * Asks for an address, raw, on the client's eth0. Prints `[begun]` when it begins, then `[answered, mac]` per answer, in Unix ms.
+ * Usage: node arp-program.ts ADDRESS OWN_ADDRESS INTERVAL_MS
  */
 import { setPriority } from "node:os";
 import { ArpOperation, decodeArpPacket, encodeArpPacket } from "../../speaker/layer2/arp-packet.ts";
@@ -9,11 +9,11 @@ import { PollSet } from "../../sys/libc.ts";
 import { acceptAllFilter, openArpSocket } from "../../sys/packet-socket.ts";
 import { formatIpAddress, parseIpAddress } from "../../wire/ip-address.ts";
 import { BROADCAST_MAC, ZERO_MAC, parseMacAddress } from "../../wire/mac-address.ts";
-import type { ArpAnswer } from "./arp-watch.ts";
+import type { ArpLine } from "./arp-watch.ts";
 
-const INTERVAL_MS = 5;
-
-const [address = "", ownAddress = ""] = process.argv.slice(2);
+const [address = "", ownAddress = "", interval = ""] = process.argv.slice(2);
+const intervalMs = Number(interval);
+if (!(intervalMs > 0)) throw new Error(`'${interval}' is no number of milliseconds`);
 setPriority(-15);
 const monitor = watchInterfaces();
 const eth0 = monitor.links().find(({ name }) => name === "eth0");
@@ -32,22 +32,23 @@ const question = encodeArpPacket({
 const buffer = new Uint8Array(2048);
 const waiting = new PollSet([socket.fd]);
 const now = (): number => performance.timeOrigin + performance.now();
+const print = (line: ArpLine): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
 function readAll(): void {
   for (let length = socket.receive(buffer); length !== undefined; length = socket.receive(buffer)) {
     const packet = decodeArpPacket(buffer.subarray(0, length));
     if (packet.operation !== ArpOperation.reply || formatIpAddress(packet.senderProtocolAddress) !== address) continue;
-    const answer: ArpAnswer = [now(), packet.senderHardwareAddress];
-    process.stdout.write(`${JSON.stringify(answer)}\n`);
+    print([now(), packet.senderHardwareAddress]);
   }
 }
 
 let next = now();
 function turn(): void {
   socket.send(question);
-  next += INTERVAL_MS;
+  next += intervalMs;
   for (let left = next - now(); left > 0; left = next - now()) if (waiting.wait(Math.ceil(left)).length > 0) readAll();
   setImmediate(turn);
 }
 process.stdin.resume().on("end", () => process.exit(0));
+print([now()]);
 turn();

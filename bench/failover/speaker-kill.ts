@@ -1,7 +1,7 @@
 /** SIGKILL to the leader's speaker: how long until another node answers ARP for the address. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Samples, wantedRuns } from "../samples.ts";
-import { startArpWatch } from "./arp-watch.ts";
+import { type ArpLine, startArpWatch } from "./arp-watch.ts";
 import { type Scene, onScene } from "./scene.ts";
 
 const RUNS = 30;
@@ -20,12 +20,13 @@ async function kill(scene: Scene): Promise<{ first: number }> {
   const { lab, address } = scene;
   const leader = await scene.leader();
   const own = await lab.nodeMac(leader);
-  const watch = await startArpWatch(lab, address);
+  const isAnothers = ([, mac]: ArpLine): boolean => mac !== undefined && mac !== own;
+  const watch = await startArpWatch(lab, address, 5);
   await sleep(Math.random() * PHASE_MS);
   const killed = Date.now();
   await lab.crashSpeaker(leader);
-  await watch.until((answers) => answers.some(([, mac]) => mac !== own), 30_000);
-  const first = (await watch.stop()).find(([, mac]) => mac !== own)?.[0] ?? Number.NaN;
+  await watch.until((answers) => answers.some(isAnothers), 30_000);
+  const first = (await watch.stop()).find(isAnothers)?.[0] ?? Number.NaN;
   await scene.whole();
   return { first: first - killed };
 }

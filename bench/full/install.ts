@@ -5,15 +5,14 @@
  */
 import { loadavg } from "node:os";
 import { join } from "node:path";
-import { ClientProgram } from "../../test/lab/client-program.ts";
 import { FullLab, whyNoFullLab } from "../../test/lab/full/full-lab.ts";
 import { backends } from "../../test/lab/full/workloads.ts";
-import { UPSTREAM_HOST, fullHostsOf } from "../../test/lab/hosts.ts";
 import { HERALD_NAMESPACE } from "../../test/lab/pods.ts";
 import { poll } from "../../test/lab/poll.ts";
 import { CHECKOUT } from "../../test/lab/programs.ts";
 import { advertisement, pool } from "../../test/lab/resources.ts";
 import { service } from "../../test/lab/walkthrough/manifests.ts";
+import { startArpWatch } from "../failover/arp-watch.ts";
 import { Samples, wantedRuns } from "../samples.ts";
 import { PodWatch } from "./pod-watch.ts";
 
@@ -83,14 +82,12 @@ async function install(lab: FullLab): Promise<{ ready: number; helm: number; cre
 }
 
 async function announce(lab: FullLab): Promise<{ answer: number; apply: number }> {
-  const own = fullHostsOf(WORKERS).find(({ name }) => name === UPSTREAM_HOST)?.ipv4 ?? "";
-  const asker = await ClientProgram.start<number>(lab, join(import.meta.dirname, "asker-program.ts"), [ADDRESS, own]);
+  const asker = await startArpWatch(lab, ADDRESS, 10);
   try {
     const begin = Date.now();
     await lab.apply(`${pool("bench", [`${ADDRESS}-${ADDRESS}`])}${advertisement("bench")}---\n${service({ name: "bench" })}`);
     const apply = Date.now() - begin;
-    // The first line tells when it began to ask.
-    const first = await poll(() => asker.lines[1], { timeoutMs: BUDGET_MS, intervalMs: 5, what: `an answer for ${ADDRESS}` });
+    const [first] = await poll(() => asker.lines.find(([, mac]) => mac !== undefined), { timeoutMs: BUDGET_MS, intervalMs: 5, what: `an answer for ${ADDRESS}` });
     if (first < begin) throw new Error(`somebody answered for ${ADDRESS} before it was anybody's`);
     return { answer: first - begin, apply };
   } finally {
