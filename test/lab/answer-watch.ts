@@ -7,21 +7,25 @@ import { programPath } from "./programs.ts";
 const QUESTION_INTERVAL = "0.1";
 
 /**
- * In a planned move the next node answers before the last one stops, so that both may answer a question: what the old one
- * says so soon after the new one's first answer is no move back. Milliseconds; a question and a half.
+ * Where two nodes claim an address at the same time (in a planned move the next one answers before the last one stops), both
+ * answer until one has heard the other: whoever answered for no longer than this did not have it in between. Milliseconds; a question and a half.
  */
-export const HANDOVER_OVERLAP_MS = 150;
+export const CONTEST_MS = 150;
+
+/** An answer as the client's interface saw it. */
+export interface AnswerSeen {
+  readonly atMs: number;
+  readonly mac: string;
+}
 
 /** What the client saw while it asked for an address all the time. */
 export interface AnswersSeen {
   readonly answers: number;
   /** Every MAC that answered. */
   readonly macs: readonly string[];
-  /** MACs in the order in which they answered, without repetitions and without the overlap of a planned move: one for an address that did not move. */
-  readonly turns: readonly string[];
-  /** How long two answered: from the first answer of another to its last one, once the MAC that is last had begun; milliseconds. */
-  readonly overlapMs: number;
-  /** Longest time between two answers, milliseconds. */
+  /** Each first answer after another MAC's. */
+  readonly begun: readonly AnswerSeen[];
+  /** Longest time from a question that nobody answered to the next answer, milliseconds. A client that had to wait for the processor asked nothing meanwhile. */
   readonly longestGapMs: number;
 }
 
@@ -37,7 +41,7 @@ export class AnswerWatch {
 
   /** Starts to ask; the capture listens by then. */
   static async start(lab: Lab, address: string): Promise<AnswerWatch> {
-    const capture = await lab.capture(CLIENT, `arp[6:2] = 2 and arp src host ${address}`);
+    const capture = await lab.capture(CLIENT, `(arp[6:2] = 2 and arp src host ${address}) or (arp[6:2] = 1 and arp dst host ${address} and not arp src host ${address})`);
     const argv = [programPath("arping"), "-i", "eth0", "-W", QUESTION_INTERVAL, "-r", address];
     const asker = spawn("nsenter", nsenterArgv(lab.namespace(CLIENT), argv), { stdio: "ignore" });
     return new AnswerWatch(asker, capture);
@@ -48,30 +52,45 @@ export class AnswerWatch {
     this.#asker.kill("SIGKILL");
     const frames = (await this.#capture.stop()).map((line) => {
       const [seconds = "", mac = ""] = line.split(" ");
-      return { atMs: Number(seconds) * 1000, mac };
+      return { atMs: Number(seconds) * 1000, mac, isQuestion: line.includes(" Request who-has ") };
     });
-    const gaps = frames.slice(1).map(({ atMs }, index) => atMs - (frames[index]?.atMs ?? atMs));
-    const macs = frames.map(({ mac }) => mac);
-    const others = frames.slice(macs.indexOf(macs.at(-1) ?? "")).filter(({ mac }) => mac !== macs.at(-1));
-    const overlapMs = (others.at(-1)?.atMs ?? 0) - (others[0]?.atMs ?? 0);
-    return { answers: frames.length, overlapMs, macs: [...new Set(macs)], turns: turnsOf(frames), longestGapMs: Math.max(0, ...gaps) };
+    const answers = frames.filter(({ isQuestion }) => !isQuestion);
+    const begun = answers.filter(({ mac }, index) => mac !== answers[index - 1]?.mac);
+    return { answers: answers.length, begun, macs: [...new Set(begun.map(({ mac }) => mac))], longestGapMs: longestGapMs(frames) };
   }
 }
 
-/** An answer as the client's interface saw it. */
-export interface AnswerSeen {
-  readonly atMs: number;
-  readonly mac: string;
+/** Longest time from a question to the next answer; the questions after the last answer do not count. */
+export function longestGapMs(frames: readonly { readonly atMs: number; readonly isQuestion: boolean }[]): number {
+  let longest = 0;
+  let asked: number | undefined;
+  for (const { atMs, isQuestion } of frames) {
+    if (isQuestion) asked ??= atMs;
+    else if (asked !== undefined) {
+      longest = Math.max(longest, atMs - asked);
+      asked = undefined;
+    }
+  }
+  return longest;
 }
 
-/** Who answered in turn: each change of the MAC, but for the last words of the one before within the overlap of a planned move. */
-export function turnsOf(answers: readonly AnswerSeen[]): string[] {
-  const turns: { readonly mac: string; readonly sinceMs: number }[] = [];
-  for (const { atMs, mac } of answers) {
-    const [before, now] = [turns.at(-2), turns.at(-1)];
-    if (mac === now?.mac) continue;
-    if (now !== undefined && mac === before?.mac && atMs - now.sinceMs <= HANDOVER_OVERLAP_MS) continue;
-    turns.push({ mac, sinceMs: atMs });
+/** Who had the address, in turn: who answered first, those who answered for longer than a contest before another one did, and who answered last. */
+export function turnsOf(begun: readonly AnswerSeen[], contestMs = CONTEST_MS): string[] {
+  const had = begun.filter(({ atMs }, index) => index === 0 || (begun[index + 1]?.atMs ?? Infinity) - atMs > contestMs).map(({ mac }) => mac);
+  return had.filter((mac, index) => mac !== had[index - 1]);
+}
+
+/** How long answers of several nodes alternated faster than this, at the longest; milliseconds. */
+export function longestContestMs(begun: readonly AnswerSeen[], contestMs = CONTEST_MS): number {
+  let longest = 0;
+  let since: number | undefined;
+  for (const [index, { atMs }] of begun.entries()) {
+    const next = begun[index + 1];
+    if (index > 0 && next !== undefined && next.atMs - atMs <= contestMs) since ??= atMs;
+    else {
+      longest = Math.max(longest, atMs - (since ?? atMs));
+      since = undefined;
+    }
   }
-  return turns.map(({ mac }) => mac);
+  return longest;
 }

@@ -1,6 +1,6 @@
 /** Services whose pods no node takes with it, and clients that use all of them all the time, whatever happens to nodes and programs. */
 import assert from "node:assert/strict";
-import { AnswerWatch, type AnswersSeen } from "../answer-watch.ts";
+import { AnswerWatch, type AnswersSeen, turnsOf } from "../answer-watch.ts";
 import { eventually } from "../eventually.ts";
 import { BACKEND_HOST } from "../hosts.ts";
 import { type Leadership, expectAnswersAsTold } from "../leaders.ts";
@@ -103,7 +103,7 @@ export class Clients {
     const nodes = new Map(await Promise.all(this.#lab.nodes.map(async (node) => [await this.#lab.nodeMac(node), node] as const)));
     const seen = await Promise.all(this.#users.map(async ({ name, prober, watch }) => {
       const [attempts, answers] = await Promise.all([prober.stop(), watch.stop()]);
-      return { name, attempts, answers, turns: answers.turns.map((mac) => nodes.get(mac) ?? mac) };
+      return { name, attempts, answers, turns: turnsOf(answers.begun).map((mac) => nodes.get(mac) ?? mac) };
     }));
     for (const use of seen) console.log(`${what}: ${describeUse(use)}`);
     return seen;

@@ -1,6 +1,6 @@
 /** What the tests of leadership share: six Services whose pods outlive every node, and looking at who leads them. */
 import assert from "node:assert/strict";
-import { AnswerWatch, type AnswersSeen, HANDOVER_OVERLAP_MS } from "../answer-watch.ts";
+import { AnswerWatch, type AnswersSeen, longestContestMs, turnsOf } from "../answer-watch.ts";
 import { eventually } from "../eventually.ts";
 import { BACKEND_HOST } from "../hosts.ts";
 import type { Lab } from "../lab.ts";
@@ -89,17 +89,29 @@ export interface Move {
   readonly to: string;
   /** Nobody may be silent for longer. What is left out only tells Herald's own detection from membership's suspicion, which takes more than five seconds. */
   readonly longestGapMs?: number;
-  /** Both may have answered for so long: where two learn of each other only then. */
-  readonly overlapMs?: number;
 }
 
-/** The address went from one node to the other, once. How long nobody answered, and how long both did, is printed. */
-export async function expectOneMove(lab: Lab, seen: AnswersSeen, { what, from, to, longestGapMs = 4000, overlapMs = HANDOVER_OVERLAP_MS }: Move): Promise<void> {
-  console.log(`${what}: ${from} -> ${to}, without an answer for ${seen.longestGapMs.toFixed(0)} ms, two answers for ${seen.overlapMs.toFixed(0)} ms (asked every 100 ms)`);
-  const macs = [await lab.nodeMac(from), await lab.nodeMac(to)];
-  assert.deepEqual(seen.macs, macs, "who answered, in order");
-  if (overlapMs === HANDOVER_OVERLAP_MS) assert.deepEqual(seen.turns, macs, "who answered, in order");
-  assert.equal(seen.turns.at(-1), macs[1], "who answers in the end");
-  assert.ok(seen.overlapMs <= overlapMs, `both answered for ${seen.overlapMs} ms`);
-  assert.ok(seen.longestGapMs < longestGapMs, `${seen.longestGapMs} ms without an answer`);
+/**
+ * Two owners that can hear each other may both answer until they have: at once when the claim arrives, else with the next
+ * heartbeat; after a split they must find each other first, for which the simulation proves a second (docs/leadership.md). 25 ms were measured, with 25 processes waiting for two cores.
+ */
+const CONTEST_LIMIT_MS = 1000;
+
+/**
+ * The address went from one node to the other, once. That another claimed it too, and gave way at once, is no move: which of two
+ * equals hears the other's claim in time is a matter of milliseconds. How long nobody answered, and how long both did, is printed.
+ */
+export async function expectOneMove(lab: Lab, seen: AnswersSeen, { what, from, to, longestGapMs = 4000 }: Move): Promise<void> {
+  const contest = longestContestMs(seen.begun, CONTEST_LIMIT_MS);
+  console.log(`${what}: ${from} -> ${to}, without an answer for ${seen.longestGapMs.toFixed(0)} ms, two answers for ${contest.toFixed(0)} ms (asked every 100 ms)`);
+  const who = await answerersOf(lab, seen);
+  assert.deepEqual(turnsOf(seen.begun, CONTEST_LIMIT_MS), [await lab.nodeMac(from), await lab.nodeMac(to)], `${from} -> ${to}, but who answered: ${who}`);
+  assert.ok(contest <= CONTEST_LIMIT_MS, `two answered for ${contest} ms: ${who}`);
+  assert.ok(seen.longestGapMs < longestGapMs, `${seen.longestGapMs} ms without an answer: ${who}`);
+}
+
+/** Who answered, each with when it began, in milliseconds since the first answer. */
+export async function answerersOf(lab: Lab, { begun }: AnswersSeen): Promise<string> {
+  const nodes = new Map(await Promise.all(speakersOf(lab).map(async (node) => [await lab.nodeMac(node), node] as const)));
+  return begun.map(({ mac, atMs }) => `${nodes.get(mac) ?? mac} at ${(atMs - (begun[0]?.atMs ?? 0)).toFixed(0)} ms`).join(", ");
 }
