@@ -9,6 +9,7 @@ import { FakeClock } from "../sys/fake-clock.ts";
 import { silentLogger } from "../sys/log.ts";
 import type { LogFields } from "../sys/log.ts";
 import { seededRandom } from "../sys/random.ts";
+import type { DefaultGateway } from "../sys/routes.ts";
 import { rank } from "./election/rank.ts";
 import type { AddressRow, FromPacketThread, ToPacketThread } from "./packet-protocol.ts";
 import { Speaker } from "./speaker.ts";
@@ -109,6 +110,8 @@ export class Cluster {
   readonly logged: { readonly event: string; readonly fields: LogFields | undefined }[] = [];
   /** Whether speakers started from now on take part in the membership protocol. */
   membership = false;
+  /** Default gateways that the nodes' tables show at every look; throws what reading them throws. */
+  defaultGateways: (node: string) => readonly DefaultGateway[] = () => [];
 
   constructor() {
     for (const name of ["node1", "node2", "node3"]) {
@@ -137,6 +140,7 @@ export class Cluster {
         random: seededRandom(this.threads.size + 1),
         log: { ...silentLogger, info: note, warn: note, error: note },
         metrics,
+        defaultGateways: (family) => this.defaultGateways(node).filter(({ address }) => address.includes(":") === (family === "IPv6")),
         startPacketThread: (onFact) => {
           const thread = new FakePacketThread(node, onFact);
           this.threads.set(node, thread);

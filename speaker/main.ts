@@ -22,6 +22,7 @@ import { commandLineArguments, environment, exit, onFatal, printError, printOut,
 import type { StopSignal } from "../sys/process.ts";
 import { openMulticastGroups } from "../sys/multicast-groups.ts";
 import { systemRandom } from "../sys/random.ts";
+import { defaultGateways } from "../sys/routes.ts";
 import { parseSpeakerFlags } from "./flags.ts";
 import type { SpeakerFlagValues } from "./flags.ts";
 import { chooseMembership } from "./membership-settings.ts";
@@ -85,6 +86,7 @@ async function run(flags: SpeakerFlagValues, log: Logger): Promise<void> {
     random: systemRandom,
     log,
     metrics,
+    defaultGateways,
     startPacketThread: (onFact) =>
       startPacketThread({
         node,

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { DEFAULT_GATEWAYS } from "../config/default-gateways.ts";
 import { configurationStates, endpointSlices, events, l2Advertisements, nodes, serviceL2Statuses, services } from "../kube/objects.ts";
 import { EXCLUDE_LABEL } from "./election/eligibility.ts";
 import { addService, Cluster, namespace, setPool } from "./fake-cluster.ts";
@@ -245,6 +246,30 @@ describe("Speaker", () => {
     const calls = api.calls.length;
     await clock.advance(60_000);
     expect(api.calls.slice(calls).filter(({ verb, plural }) => verb === "patch" && plural === "configurationstates")).toEqual([]);
+  });
+
+  it("tells its node's default gateways on its ConfigurationState: nothing twice, and again when somebody edits it", async () => {
+    cluster = new Cluster();
+    const { api, clock } = cluster;
+    const gateways = ["10.0.0.1", "fe80::1"];
+    cluster.defaultGateways = (node) => (node === "node1" ? gateways : []).map((address) => ({ address, interfaceName: "eth0", metric: 0 }));
+    await cluster.start("node1", "node2");
+    const name = { namespace, name: "speaker-node1" };
+    const told = (object = name): string | undefined => api.peek(configurationStates, object)?.metadata.annotations?.[DEFAULT_GATEWAYS];
+    const patches = (): number => api.calls.filter(({ verb, plural }) => verb === "patch" && plural === "configurationstates").length;
+    expect([told(), told({ namespace, name: "speaker-node2" })]).toEqual(["10.0.0.1", ""]);
+    const atStart = patches();
+    await clock.advance(600_000);
+    expect(patches() - atStart).toBe(0);
+    gateways.push("10.0.0.2");
+    await clock.advance(10_000);
+    expect([told(), patches() - atStart]).toEqual(["10.0.0.1,10.0.0.2", 2]);
+    for (const edit of ["10.0.0.9", null]) {
+      await api.patch(configurationStates, name, { metadata: { annotations: { [DEFAULT_GATEWAYS]: edit } } });
+      await clock.advance(5_000);
+      expect(told()).toBe("10.0.0.1,10.0.0.2");
+    }
+    expect(api.peek(configurationStates, name)?.status).toMatchObject({ result: "Valid" });
   });
 
   it("a change of interfaces shows in the status, and leaves why and since when the node announces", async () => {

@@ -17,6 +17,7 @@ import type { Clock } from "../sys/clock.ts";
 import { sleep } from "../sys/clock.ts";
 import type { Logger } from "../sys/log.ts";
 import type { Random } from "../sys/random.ts";
+import type { DefaultGateway } from "../sys/routes.ts";
 import type { IpFamily } from "../wire/ip-address.ts";
 import { AnnouncedServices } from "./announced-services.ts";
 import { ConfigKeeper } from "./config-keeper.ts";
@@ -27,6 +28,7 @@ import type { FromPacketThread, InterfaceFact, ToPacketThread } from "./packet-p
 import { Reconciler } from "./reconciler.ts";
 import { SpeakerPeers } from "./speaker-peers.ts";
 import { ConfigurationStateWriter, configurationStateName } from "./status/configuration-state.ts";
+import { DefaultGateways } from "./status/default-gateways.ts";
 import { L2StatusWriter } from "./status/l2-status-writer.ts";
 import { l2StatusOf } from "./status/l2-status-object.ts";
 import { ServiceEvents } from "./status/service-events.ts";
@@ -62,6 +64,8 @@ export interface SpeakerOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: SharedMetrics;
+  /** The node's default gateways, the best first. @throws SysError */
+  readonly defaultGateways: (family: IpFamily) => readonly DefaultGateway[];
   readonly startPacketThread: (onFact: (fact: FromPacketThread) => void) => PacketThread;
 }
 
@@ -78,6 +82,7 @@ export class Speaker {
   readonly #queues: readonly WorkQueue[];
   readonly #informers: Informers;
   readonly #state: ConfigurationStateWriter;
+  readonly #gateways: DefaultGateways;
   /** Apart from the others: nothing waits for it. */
   readonly #stateInformer: Informer<CustomResource>;
   /** With membership only: who should be there, and whether what is known is true now. */
@@ -101,7 +106,7 @@ export class Speaker {
     const written = { client, log, namespace, node, owner: () => this.#owner };
     const events = new ServiceEvents(new EventRecorder({ client, clock, random, log, component: "metallb-speaker", host: node }), node);
     this.#state = new ConfigurationStateWriter({ ...written, queue: stateQueue, clock });
-
+    this.#gateways = new DefaultGateways({ clock, log, read: options.defaultGateways, onChange: (text) => this.#state.tellDefaultGateways(text) });
     this.#stateInformer = this.#informer({
       type: configurationStates,
       namespace,
@@ -187,6 +192,7 @@ export class Speaker {
     for (const informer of all) informer.start();
     this.#peers?.start();
     this.#freshness?.start();
+    this.#gateways.start();
     // A table from half a view would have addresses announced by nodes that do not win them.
     const stopped = new Promise<void>((resolve) => this.#abort.signal.addEventListener("abort", () => resolve(), { once: true }));
     await Promise.race([Promise.all(all.map((informer) => informer.whenSynced())), stopped]);
@@ -214,6 +220,7 @@ export class Speaker {
   async stop(): Promise<void> {
     this.#abort.abort();
     this.#keeper.stop();
+    this.#gateways.stop();
     const informers = [this.#stateInformer, ...Object.values(this.#informers)];
     const work = [...this.#queues, ...informers, this.#peers, this.#freshness].map((each) => each?.stop());
     await this.#thread.stop();

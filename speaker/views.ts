@@ -3,6 +3,7 @@
  * than those: on a node every megabyte counts, and a Node or an EndpointSlice is mostly things that nobody here reads.
  */
 import { ALLOW_SHARED_IP, ANNOTATION_PREFIX, LEGACY_ANNOTATION_PREFIX, readServiceAnnotations } from "../config/annotations.ts";
+import { DEFAULT_GATEWAYS } from "../config/default-gateways.ts";
 import type { CustomResource, EndpointSlice, Node, ObjectMeta, Service } from "../kube/objects.ts";
 import type { EndpointFacts, NodeFacts, ServiceFacts } from "./election/eligibility.ts";
 
@@ -94,10 +95,12 @@ export function stripConfigResource(resource: CustomResource): CustomResource {
   return { metadata, spec: resource.spec };
 }
 
-/** Keeps of a status resource (ServiceL2Status, ConfigurationState) its labels, owners and status. */
+/** Keeps of a status resource (ServiceL2Status, ConfigurationState) its labels, owners, status, and the one annotation of ours. */
 export function stripStatus(resource: CustomResource): CustomResource {
   const metadata = identity(resource.metadata);
   if (resource.metadata.labels !== undefined) metadata.labels = resource.metadata.labels;
+  const gateways = resource.metadata.annotations?.[DEFAULT_GATEWAYS];
+  if (gateways !== undefined) metadata.annotations = { [DEFAULT_GATEWAYS]: gateways };
   if (resource.metadata.ownerReferences !== undefined) metadata.ownerReferences = resource.metadata.ownerReferences;
   return { metadata, ...(resource.status === undefined ? {} : { status: resource.status }) };
 }

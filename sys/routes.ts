@@ -41,10 +41,10 @@ function readBeginning(path: string, most: number): string {
   try {
     fd = openSync(path, "r");
   } catch (error) {
+    const failed = sysError(error, { syscall: "open", path });
     // A kernel without IPv6 has no table of it.
-    const code = error instanceof Error && "code" in error ? String(error.code) : undefined;
-    if (code === "ENOENT") return "";
-    throw code === undefined ? error : new SysError({ code, syscall: "open", detail: path });
+    if (failed.code === "ENOENT") return "";
+    throw failed;
   }
   try {
     const chunk = new Uint8Array(Math.min(most, 64 * 1024));
@@ -56,9 +56,17 @@ function readBeginning(path: string, most: number): string {
       text += decoder.decode(chunk.subarray(0, length), { stream: true });
     }
     return text;
+  } catch (error) {
+    throw sysError(error, { syscall: "read", path });
   } finally {
     closeSync(fd);
   }
+}
+
+/** @throws whatever is no failure of the OS */
+function sysError(error: unknown, { syscall, path }: { readonly syscall: string; readonly path: string }): SysError {
+  if (!(error instanceof Error) || !("code" in error)) throw error;
+  return new SysError({ code: String(error.code), syscall, detail: path });
 }
 
 /**

@@ -1,7 +1,8 @@
 /**
- * The ConfigurationState of this speaker: whether it runs the configuration as it is now, and if not, why. It says so
- * again when somebody deletes or edits the object.
+ * The ConfigurationState of this speaker: whether it runs the configuration as it is now, and if not, why; and which
+ * default gateways its node has, for the controller to see. It says so again when somebody deletes or edits the object.
  */
+import { DEFAULT_GATEWAYS } from "../../config/default-gateways.ts";
 import { KubeError } from "../../kube/client.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import type { Change } from "../../kube/informer.ts";
@@ -43,6 +44,8 @@ export function configurationStateName(node: string): string {
 export class ConfigurationStateWriter {
   readonly #options: ConfigurationStateWriterOptions;
   #problems: readonly string[] | undefined;
+  /** Text of the annotation; undefined until the routes were read. */
+  #defaultGateways: string | undefined;
   #sinceWallMs = 0;
   /** The object as the informer told of it last. */
   #seen: CustomResource | undefined;
@@ -63,6 +66,12 @@ export class ConfigurationStateWriter {
     this.#options.queue.add(writeKey);
   }
 
+  /** The node's default gateways, as the annotation has them. Told with the next verdict, as long as there was none. */
+  tellDefaultGateways(text: string): void {
+    this.#defaultGateways = text;
+    this.#options.queue.add(writeKey);
+  }
+
   /** Takes a difference from an informer on this one object. */
   changed(change: Change<CustomResource>): void {
     this.#seen = change.kind === "deleted" ? undefined : change.object;
@@ -73,6 +82,7 @@ export class ConfigurationStateWriter {
     if (this.#problems === undefined) return true;
     const status: unknown = this.#seen?.status;
     if (typeof status !== "object" || status === null) return false;
+    if (this.#seen?.metadata.annotations?.[DEFAULT_GATEWAYS] !== this.#defaultGateways) return false;
     const { result, errorSummary } = this.#status(this.#problems);
     return "result" in status && status.result === result && "errorSummary" in status && status.errorSummary === errorSummary;
   }
@@ -94,6 +104,7 @@ export class ConfigurationStateWriter {
             name,
             namespace,
             labels: { "metallb.io/component-type": "speaker", "metallb.io/node-name": nodeLabelValue(node) },
+            ...(this.#defaultGateways === undefined ? {} : { annotations: { [DEFAULT_GATEWAYS]: this.#defaultGateways } }),
             ...(owner === undefined ? {} : { ownerReferences: [owner] }),
           },
         },
