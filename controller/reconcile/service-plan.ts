@@ -11,7 +11,7 @@ import type { EventBody } from "../../kube/event-recorder.ts";
 import { keyOf } from "../../kube/informer.ts";
 import type { Service } from "../../kube/objects.ts";
 import { compareIpAddresses, formatIpAddress, type IpAddress } from "../../wire/ip-address.ts";
-import type { Holding, RefusalReason } from "../allocator/allocation.ts";
+import type { AllocationRequest, Holding, RefusalReason } from "../allocator/allocation.ts";
 import type { Allocator } from "../allocator/allocator.ts";
 import type { SharingTerms } from "../allocator/sharing.ts";
 import { ADDRESS_ASSIGNED, clipMessage, conditionOf, type Verdict } from "./conditions.ts";
@@ -61,9 +61,9 @@ export function planService(service: Service, context: PlanContext): ServicePlan
       allocator.leave(key);
       return conclude(service, context, undefined, { ...request, event: request.reason === "NotEnoughClusterIps" ? "not enough clusterips" : "LoadBalancerFailed" });
     case "malformed": {
-      const held = keepOnTerms(service, allocator, request.sharing) ? allocator.holding(key) : undefined;
-      if (held === undefined) allocator.leave(key);
-      return conclude(service, context, held, { reason: "InvalidRequest", message: `invalid requested loadbalancer IPs: ${request.message}`, event: "LoadBalancerFailed" });
+      const asksForNothing: WantedAddresses = { ...request, kind: "wanted", addresses: [] };
+      if (!mayKeep(service, context, asksForNothing) && !keepOneOfTwo(service, context, asksForNothing)) allocator.leave(key);
+      return conclude(service, context, allocator.holding(key), { reason: "InvalidRequest", message: `invalid requested loadbalancer IPs: ${request.message}`, event: "LoadBalancerFailed" });
     }
     case "wanted": {
       const plan = planWanted(service, context, request);
@@ -110,16 +110,35 @@ function keepOnTerms(service: Service, allocator: Allocator, sharing: SharingTer
   return true;
 }
 
+function requestOf(service: Service, context: PlanContext, wanted: WantedAddresses): AllocationRequest {
+  const client = clientOf(service, context);
+  return { ...wanted, service: keyOf(service), admits: (pool) => poolAdmits(pool, client) };
+}
+
+/** Whether the Service may keep what it holds, or else shows, whatever it asks for. */
+function mayKeep(service: Service, context: PlanContext, wanted: WantedAddresses): boolean {
+  const { allocator } = context;
+  if (!keepOnTerms(service, allocator, wanted.sharing)) return false;
+  const held = allocator.holding(keyOf(service));
+  const pool = allocator.pool(held?.pool ?? "");
+  return held !== undefined && pool !== undefined && poolAdmits(pool, clientOf(service, context)) && familiesFit(held, wanted);
+}
+
+/** Of two addresses, one of them of a family that the Service has no more, keeps the other. False when it is not so, or it may not. */
+function keepOneOfTwo(service: Service, context: PlanContext, wanted: WantedAddresses): boolean {
+  const { allocator } = context;
+  const held = allocator.holding(keyOf(service));
+  if (held === undefined || held.addresses.length <= wanted.families.length || !allocator.mayStay(keyOf(service), wanted.sharing)) return false;
+  return allocator.allocate({ ...requestOf(service, context, wanted), addresses: [], pool: held.pool }).kind === "assigned";
+}
+
 function planWanted(service: Service, context: PlanContext, wanted: WantedAddresses): ServicePlan {
   const { allocator } = context;
   const key = keyOf(service);
-  const client = clientOf(service, context);
-  const request = { ...wanted, service: key, admits: (pool: Parameters<typeof poolAdmits>[0]) => poolAdmits(pool, client) };
-  const fitsSharing = keepOnTerms(service, allocator, wanted.sharing);
+  const request = requestOf(service, context, wanted);
+  const keeps = mayKeep(service, context, wanted);
   const held = allocator.holding(key);
-  const pool = held === undefined ? undefined : allocator.pool(held.pool);
-  const mayKeep = fitsSharing && held !== undefined && pool !== undefined && request.admits(pool) && familiesFit(held, wanted);
-  if (mayKeep && asRequested(held, wanted)) {
+  if (keeps && held !== undefined && asRequested(held, wanted)) {
     // The missing address of a PreferDualStack Service may have become free; only the pool it is in can give it.
     const incomplete = held.addresses.length < wanted.families.length && wanted.addresses.length === 0;
     if (incomplete && allocator.allocate({ ...request, pool: held.pool, oneIsEnough: false }).kind === "refused") {
@@ -130,7 +149,7 @@ function planWanted(service: Service, context: PlanContext, wanted: WantedAddres
   }
   const result = allocator.allocate(request);
   if (result.kind === "assigned") return conclude(service, context, allocator.holding(key), undefined, result.addresses.length < wanted.families.length);
-  if (!mayKeep) allocator.leave(key);
+  if (!keeps && !keepOneOfTwo(service, context, wanted)) allocator.leave(key);
   return conclude(service, context, allocator.holding(key), { reason: result.reason, message: result.message, event: "AllocationFailed" });
 }
 

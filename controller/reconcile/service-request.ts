@@ -12,15 +12,19 @@ export type ServiceRequest =
   /** It can't have an address as long as it looks like this, not even the one it has. */
   | { readonly kind: "impossible"; readonly reason: "NoClusterIp" | "NotEnoughClusterIps"; readonly message: string }
   /** The request can't be read. */
-  | { readonly kind: "malformed"; readonly message: string; readonly sharing?: SharingTerms }
+  | ({ readonly kind: "malformed"; readonly message: string; readonly sharing?: SharingTerms } & WantedFamilies)
   | WantedAddresses;
 
-export interface WantedAddresses {
-  readonly kind: "wanted";
+/** What may be held, whatever is asked for. */
+export interface WantedFamilies {
   /** One, or both with the primary one first. */
   readonly families: readonly IpFamily[];
   /** With two families: whether one address is better than none. */
   readonly oneIsEnough: boolean;
+}
+
+export interface WantedAddresses extends WantedFamilies {
+  readonly kind: "wanted";
   /** Asked for by name; empty when any will do. */
   readonly addresses: readonly IpAddress[];
   readonly pool?: string;
@@ -40,17 +44,17 @@ export function readServiceRequest(service: Service, lbClass: string): ServiceRe
   }
   const annotations = readServiceAnnotations(service.metadata);
   const sharing = readSharing(service, annotations.allowSharedIp);
+  const wanted: WantedFamilies = { families: clusterFamilies, oneIsEnough: policy === "PreferDualStack" };
   let addresses: readonly IpAddress[];
   try {
     addresses = readRequestedAddresses(service.spec.loadBalancerIP, annotations.loadBalancerIps);
   } catch (error) {
-    return { kind: "malformed", message: error instanceof Error ? error.message : String(error), ...sharing };
+    return { kind: "malformed", message: error instanceof Error ? error.message : String(error), ...wanted, ...sharing };
   }
   const pool = annotations.addressPool;
   return {
     kind: "wanted",
-    families: clusterFamilies,
-    oneIsEnough: policy === "PreferDualStack",
+    ...wanted,
     addresses,
     ...sharing,
     ...(pool === undefined || pool === "" ? {} : { pool }),
