@@ -1,3 +1,4 @@
+import { connect, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { startHealthServer, type HttpServer } from "./http-server.ts";
 
@@ -35,4 +36,21 @@ test("without a host both families are served: a kubelet of an IPv6-first cluste
   const server = await startHealthServer({ port: 0, liveness: {}, readiness: {} });
   open.push(server);
   for (const address of ["127.0.0.1", "[::1]"]) expect((await fetch(`http://${address}:${server.port}/healthz`)).status).toBe(200);
+});
+
+test("a probe is answered however many connections somebody keeps open, who says nothing", async () => {
+  const server = await startHealthServer({ host, port: 0, liveness: {}, readiness: {} });
+  open.push(server);
+  const ended: number[] = [];
+  const silent: Socket[] = [];
+  for (let index = 0; index < 80; index++) {
+    await new Promise<void>((resolve, reject) => {
+      const socket = connect(server.port, host, resolve).once("error", reject).once("close", () => ended.push(index));
+      silent.push(socket);
+    });
+  }
+  expect((await fetch(`http://${host}:${server.port}/healthz`)).status).toBe(200);
+  await expect.poll(() => ended.length, { timeout: 10_000 }).toBeGreaterThanOrEqual(17);
+  expect(ended.slice(0, 17).toSorted((a, b) => a - b), "the oldest made room").toEqual(Array.from({ length: 17 }, (_, index) => index));
+  for (const socket of silent) socket.destroy();
 });

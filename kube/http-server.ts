@@ -3,6 +3,7 @@
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { Server as SocketServer } from "node:net";
+import { NewestConnections } from "./newest-connections.ts";
 
 /** A question to the process: undefined when all is well, else what is wrong, in a few words. Must not throw or block. */
 export type HealthCheck = () => string | undefined;
@@ -87,7 +88,7 @@ export const serverLimits = { requestTimeout: requestTimeoutMs, headersTimeout: 
  */
 export async function listen(options: { readonly purpose: string; readonly host?: string; readonly port: number; readonly http: Server; readonly server?: SocketServer }): Promise<HttpServer> {
   const { purpose, host, port, http, server = http } = options;
-  server.maxConnections = maxConnections;
+  const connections = new NewestConnections(server, maxConnections);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       reject(new Error(`Cannot serve ${purpose} on ${host === undefined ? "port " : `${host}:`}${port}: ${listenProblem(error)}`, { cause: error }));
@@ -95,7 +96,7 @@ export async function listen(options: { readonly purpose: string; readonly host?
     // Without a host Node listens on :: for both families, or on 0.0.0.0 where the kernel has no IPv6.
     server.listen(host === undefined ? { port } : { host, port }, resolve);
   });
-  return { port: portOf(server), close: () => close(server, http) };
+  return { port: portOf(server), close: () => close(server, connections) };
 }
 
 function listenProblem(error: NodeJS.ErrnoException): string {
@@ -116,9 +117,9 @@ function portOf(server: SocketServer): number {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-function close(server: SocketServer, http: Server): Promise<void> {
+function close(server: SocketServer, connections: NewestConnections): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
-    http.closeAllConnections();
+    connections.destroy();
   });
 }

@@ -163,6 +163,22 @@ describe("the JSON server", () => {
     session.close();
   });
 
+  it("lets go of who is slow to send a body over HTTP/2, too", async () => {
+    const told: unknown[] = [];
+    await start({ "/": () => ({}) }, { http2: true, requestMs: 100, onError: (_, error) => void told.push(error) });
+    const session = connectHttp2(`https://${HOST}:${server?.port}`, { ca: authority.certificatePem });
+    const stream = session.request({ ":method": "POST", ":path": "/", "content-type": "application/json" });
+    stream.on("error", () => undefined).write("[");
+    await new Promise((resolve) => void stream.once("close", resolve));
+    const next = session.request({ ":method": "POST", ":path": "/", "content-type": "application/json" });
+    next.end("[2]");
+    let text = "";
+    for await (const chunk of next as AsyncIterable<Buffer>) text += chunk.toString();
+    assert.equal(text, "{}", "the session goes on");
+    assert.deepEqual(told, []);
+    session.close();
+  });
+
   it("keeps to the TLS version that is asked for", async () => {
     const settings = { minVersion: "TLSv1.3", ciphers: "TLS_AES_128_GCM_SHA256", ecdhCurve: "X25519" } as const;
     await start({ "/": () => ({}) }, { tls: settings });

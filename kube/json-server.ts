@@ -7,6 +7,7 @@ import { createServer } from "node:https";
 import type { Server } from "node:net";
 import type { SecureContextOptions, TlsOptions } from "node:tls";
 import type { IssuedCertificate } from "./certificates.ts";
+import { NewestConnections } from "./newest-connections.ts";
 import type { TlsSettings } from "./tls-settings.ts";
 
 /** One body: a review has an object twice, 1.5 MiB each at most; a conversion has a list of them. */
@@ -67,12 +68,7 @@ export async function startJsonServer(options: JsonServerOptions): Promise<JsonS
   const bodies = new Bodies();
   const listener = (request: IncomingMessage, response: ServerResponse): void => void respond({ request, response, options, bodies });
   const server = await create(options, listener);
-  server.maxConnections = MAX_CONNECTIONS;
-  const sockets = new Set<{ destroy(): void }>();
-  server.on("connection", (socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-  });
+  const connections = new NewestConnections(server, MAX_CONNECTIONS);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => reject(new Error(`Cannot serve webhooks on port ${options.port}: ${error.message}`, { cause: error })));
     server.listen({ port: options.port, ...(options.host === undefined ? {} : { host: options.host }) }, resolve);
@@ -84,7 +80,7 @@ export async function startJsonServer(options: JsonServerOptions): Promise<JsonS
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
+        connections.destroy();
       }),
   };
 }
@@ -95,11 +91,18 @@ async function create(options: JsonServerOptions, listener: (request: IncomingMe
   const times = { requestTimeout: requestMs, headersTimeout: requestMs, connectionsCheckingInterval: CHECK_MS };
   if (options.http2 !== true) return createServer({ ...tls, ...times, keepAliveTimeout: KEEP_ALIVE_MS }, listener);
   // Half a megabyte that nobody needs without the flag.
-  const { createSecureServer } = await import("node:http2");
+  const { constants, createSecureServer } = await import("node:http2");
   const server = createSecureServer({ ...tls, allowHTTP1: true, settings: { maxConcurrentStreams: MAX_CONNECTIONS }, maxSessionMemory: 2 * Math.ceil(MAX_BODY_BYTES / 1024 / 1024) });
   // Node's HTTP/2 requests have all of HTTP/1.1's interface that is used here.
   server.on("request", (request, response) => listener(request as unknown as IncomingMessage, response as unknown as ServerResponse));
   server.setTimeout(KEEP_ALIVE_MS);
+  // Node's limit for a whole request is HTTP/1.1's alone. Of a stream the headers are there; what may take time is the body.
+  server.on("stream", (stream) => {
+    const late = setTimeout(() => {
+      if (!stream.readableEnded) stream.close(constants.NGHTTP2_CANCEL);
+    }, requestMs);
+    stream.once("close", () => clearTimeout(late));
+  });
   return server;
 }
 

@@ -56,6 +56,8 @@ export class Webhooks {
   #authorities: string | undefined;
   /** What was said last about each registration, so that it is said once. */
   readonly #said = new Map<string, string>();
+  /** The last certificate of a folder. */
+  #newest: IssuedCertificate | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(options: WebhooksOptions) {
@@ -64,7 +66,7 @@ export class Webhooks {
     const names = [`${serviceName}.${namespace}.svc`, ...(options.extraNames ?? [])] as const;
     const key = tls?.key ?? "ecdsa";
     if (certificateFolder !== undefined) {
-      const onCertificate = (certificate: IssuedCertificate): void => void this.#serve(certificate).catch((error: unknown) => log.error("webhooksNotServed", { error }));
+      const onCertificate = (certificate: IssuedCertificate): void => void this.#keepTrying(certificate);
       this.#serving = new ServingCertificate({ clock, log, folder: certificateFolder, names, key, onCertificate });
       return;
     }
@@ -97,6 +99,24 @@ export class Webhooks {
   /** The port that is open; undefined while there is no certificate. */
   get port(): number | undefined {
     return this.#server?.port;
+  }
+
+  /** Serves by the newest certificate of the folder as soon as the port can be had. Never rejects. */
+  async #keepTrying(certificate: IssuedCertificate): Promise<void> {
+    const { clock, log } = this.#options;
+    const { signal } = this.#stopping;
+    this.#newest = certificate;
+    let said: string | undefined;
+    for (let waitMs = FIRST_LOOK_MS; !signal.aborted && this.#newest === certificate; waitMs = Math.min(2 * waitMs, LOOK_MS)) {
+      try {
+        return await this.#serve(certificate);
+      } catch (error) {
+        const text = error instanceof Error ? error.message : String(error);
+        if (text !== said) log.error("webhooksNotServed", { error });
+        said = text;
+      }
+      await sleep(clock, waitMs, signal);
+    }
   }
 
   async #serve(certificate: IssuedCertificate): Promise<void> {
