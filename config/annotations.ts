@@ -17,6 +17,8 @@ export const LOAD_BALANCER_IPS = "loadBalancerIPs";
 export const ALLOW_SHARED_IP = "allow-shared-ip";
 /** Written by the controller: name of the pool that the address is from. */
 export const IP_ALLOCATED_FROM_POOL = `${ANNOTATION_PREFIX}ip-allocated-from-pool`;
+/** What former versions of MetalLB wrote there; never read, and removed where it is found. */
+export const LEGACY_IP_ALLOCATED_FROM_POOL = `${LEGACY_ANNOTATION_PREFIX}ip-allocated-from-pool`;
 
 /** The requests in a Service's annotations, as written; absent when the annotation is. */
 export interface ServiceAnnotations {
@@ -24,7 +26,7 @@ export interface ServiceAnnotations {
   /** Not split or parsed. */
   readonly loadBalancerIps?: string;
   readonly allowSharedIp?: string;
-  /** Full keys with the former prefix, sorted; each is worth a deprecatedAnnotation event. */
+  /** Full keys with the former prefix that a user wrote, sorted; each is worth a deprecatedAnnotation event. */
   readonly legacyKeys: readonly string[];
 }
 
@@ -38,7 +40,7 @@ export function readServiceAnnotations(metadata: Pick<ObjectMeta, "annotations">
     ...(addressPool === undefined ? {} : { addressPool }),
     ...(loadBalancerIps === undefined ? {} : { loadBalancerIps }),
     ...(allowSharedIp === undefined ? {} : { allowSharedIp }),
-    legacyKeys: Object.keys(annotations).filter((key) => key.startsWith(LEGACY_ANNOTATION_PREFIX)).sort(),
+    legacyKeys: Object.keys(annotations).filter((key) => key.startsWith(LEGACY_ANNOTATION_PREFIX) && key !== LEGACY_IP_ALLOCATED_FROM_POOL).sort(),
   };
 }
 

@@ -1,5 +1,5 @@
 /** The status that a Service should have, compared with the one it has, and the one patch between them. Pure. */
-import { IP_ALLOCATED_FROM_POOL } from "../../config/annotations.ts";
+import { IP_ALLOCATED_FROM_POOL, LEGACY_IP_ALLOCATED_FROM_POOL } from "../../config/annotations.ts";
 import type { Condition, LoadBalancerIngress, Service } from "../../kube/objects.ts";
 import { formatIpAddress, type IpAddress, parseIpAddress } from "../../wire/ip-address.ts";
 import { ADDRESS_ASSIGNED, conditionOf, type Verdict, withCondition } from "./conditions.ts";
@@ -36,7 +36,8 @@ export function statusAddresses(service: Service): IpAddress[] {
 
 /** Whether the Service carries something that only Herald (or MetalLB) writes. */
 export function isMarkedOurs(service: Service): boolean {
-  return service.metadata.annotations?.[IP_ALLOCATED_FROM_POOL] !== undefined || conditionOf(service.status?.conditions, ADDRESS_ASSIGNED) !== undefined;
+  const { annotations } = service.metadata;
+  return annotations?.[IP_ALLOCATED_FROM_POOL] !== undefined || annotations?.[LEGACY_IP_ALLOCATED_FROM_POOL] !== undefined || conditionOf(service.status?.conditions, ADDRESS_ASSIGNED) !== undefined;
 }
 
 /**
@@ -44,15 +45,15 @@ export function isMarkedOurs(service: Service): boolean {
  * @param now RFC 3339, whole seconds.
  */
 export function statusPatch(service: Service, desired: DesiredStatus, now: string): ServiceStatusPatch | undefined {
-  const annotation = annotationPatch(service, desired.pool);
+  const annotations = annotationsPatch(service, desired.pool);
   const ingress = ingressPatch(service, desired.addresses);
   const conditions = conditionsPatch(service, desired.condition, now);
-  if (annotation === undefined && ingress === undefined && conditions === undefined) return undefined;
+  if (annotations === undefined && ingress === undefined && conditions === undefined) return undefined;
   const { resourceVersion } = service.metadata;
   return {
     metadata: {
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
-      ...(annotation === undefined ? {} : { annotations: { [IP_ALLOCATED_FROM_POOL]: annotation } }),
+      ...(annotations === undefined ? {} : { annotations }),
     },
     status: {
       ...(ingress === undefined ? {} : { loadBalancer: { ingress: ingress.length === 0 ? null : ingress } }),
@@ -61,10 +62,13 @@ export function statusPatch(service: Service, desired: DesiredStatus, now: strin
   };
 }
 
-/** null removes the annotation; undefined means that it is as it should be. */
-function annotationPatch(service: Service, pool: string | undefined): string | null | undefined {
-  const current = service.metadata.annotations?.[IP_ALLOCATED_FROM_POOL];
-  return current === pool ? undefined : (pool ?? null);
+/** null removes an annotation; undefined means that all is as it should be. */
+function annotationsPatch(service: Service, pool: string | undefined): Record<string, string | null> | undefined {
+  const { annotations } = service.metadata;
+  const changesPool = annotations?.[IP_ALLOCATED_FROM_POOL] !== pool;
+  const dropsFormer = annotations?.[LEGACY_IP_ALLOCATED_FROM_POOL] !== undefined;
+  if (!changesPool && !dropsFormer) return undefined;
+  return { ...(changesPool ? { [IP_ALLOCATED_FROM_POOL]: pool ?? null } : {}), ...(dropsFormer ? { [LEGACY_IP_ALLOCATED_FROM_POOL]: null } : {}) };
 }
 
 function ingressPatch(service: Service, addresses: readonly IpAddress[] | "untouched"): LoadBalancerIngress[] | undefined {
