@@ -12,19 +12,22 @@ import { countVerdicts, type SharedMetrics } from "../kube/metrics.ts";
 import { configurationStates, type CustomResource, ipAddressPools, type KubeObject, type Namespace, namespaces, type Node, nodes, type Service, services } from "../kube/objects.ts";
 import { stripFor } from "../kube/strip.ts";
 import { WorkQueue } from "../kube/work-queue.ts";
-import { type Clock, sleep } from "../sys/clock.ts";
+import { type Clock, sleep, type Timer } from "../sys/clock.ts";
 import type { Logger } from "../sys/log.ts";
 import type { Random } from "../sys/random.ts";
 import { Allocator } from "./allocator/allocator.ts";
 import { registerAllocatorMetrics } from "./metrics.ts";
 import { PoolWriter } from "./pool-writer.ts";
-import { CONFIGURATION_STATE } from "./reconcile/configuration-state.ts";
-import { NodeAddresses } from "./reconcile/pool-neighbours.ts";
+import { CONFIGURATION_STATE, stripConfigurationState } from "./reconcile/configuration-state.ts";
+import { DelayedStates } from "./reconcile/pool-neighbours-delay.ts";
+import { PoolNeighbours } from "./reconcile/pool-neighbours.ts";
 import { describeError } from "./reconcile/pool-status.ts";
 import { ServiceWorker } from "./service-worker.ts";
 
 /** Wait between attempts to read the Services afresh when taking over (milliseconds). */
 const REREAD_MS = 500;
+/** Longest wait for the caches that the pools' conditions need besides: a right or a kind may be missing (milliseconds). */
+const NEIGHBOURS_MS = 5000;
 const CONFIGURATION_KEY = "configuration";
 
 export interface ControllerOptions {
@@ -50,11 +53,14 @@ export class Controller {
   readonly #namespaces: Informer<Namespace>;
   readonly #states: Informer<CustomResource>;
   readonly #nodes: Informer<Node>;
-  readonly #nodeAddresses = new NodeAddresses();
+  readonly #neighbours = new PoolNeighbours();
+  readonly #delayedStates = new DelayedStates();
+  #delay: { readonly timer: Timer; readonly at: number } | undefined;
   readonly #serviceWorker: ServiceWorker;
   readonly #poolWriter: PoolWriter;
   readonly #configurationQueue: WorkQueue;
   #leading = false;
+  #writesPools = false;
   #stopped = false;
   /** Canonical text of the pools that run; undefined while no valid configuration was seen. */
   #running: string | undefined;
@@ -66,10 +72,10 @@ export class Controller {
     this.#services = new Informer({ ...common, type: services, onChange: (change) => this.#onServiceChange(change) });
     this.#pools = new Informer({ ...common, type: ipAddressPools, namespace, onChange: (change) => this.#onPoolChange(change) });
     this.#namespaces = new Informer({ ...common, type: namespaces, onChange: (change) => this.#onNamespaceChange(change) });
-    this.#states = new Informer({ ...common, type: configurationStates, namespace, onChange: (change) => this.#onStateChange(change) });
+    this.#states = new Informer({ ...common, type: configurationStates, namespace, transform: stripConfigurationState, onChange: (change) => this.#onStateChange(change) });
     this.#nodes = new Informer({ ...common, type: nodes, onChange: (change) => this.#onNodeChange(change) });
     const shared = { ...common, allocator: this.#allocator, onVerdict: countVerdicts(metrics) };
-    this.#poolWriter = new PoolWriter({ ...shared, namespace, pools: this.#pools, states: this.#states, podName: options.podName, neighbours: (pool) => this.#nodeAddresses.within(pool) });
+    this.#poolWriter = new PoolWriter({ ...shared, namespace, pools: this.#pools, states: this.#states, podName: options.podName, neighbours: (pool) => this.#neighbours.within(pool) });
     this.#serviceWorker = new ServiceWorker({
       ...shared,
       recorder: options.recorder,
@@ -103,13 +109,14 @@ export class Controller {
     if (this.#stopped) return;
     this.#leading = true;
     this.#configurationQueue.add(CONFIGURATION_KEY);
-    this.#poolWriter.run();
+    void this.#writePools();
   }
 
   /** Takes up nothing new and resolves when what is on its way has ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#leading = false;
+    this.#delay?.timer.cancel();
     const informers = this.#informers().map((informer) => informer.stop());
     await Promise.all([this.#serviceWorker.stop(), this.#poolWriter.stop(), this.#configurationQueue.stop(), ...informers]);
   }
@@ -136,6 +143,17 @@ export class Controller {
       }
     }
     return [];
+  }
+
+  /** With half of the neighbours known, a warning would be taken back for a moment. */
+  async #writePools(): Promise<void> {
+    const known = Promise.all([this.#nodes.whenSynced(), this.#states.whenSynced()]);
+    const enough = new AbortController();
+    await Promise.race([known, sleep(this.#options.clock, NEIGHBOURS_MS, enough.signal)]);
+    enough.abort();
+    if (this.#stopped) return;
+    this.#writesPools = true;
+    this.#poolWriter.run();
   }
 
   async #configure(): Promise<"done"> {
@@ -202,11 +220,28 @@ export class Controller {
   }
 
   #onNodeChange(change: Change<Node>): void {
-    if (this.#nodeAddresses.take(change) && this.#leading) this.#poolWriter.markAllPools();
+    if (this.#neighbours.takeNode(change) && this.#leading) this.#poolWriter.markAllPools();
   }
 
   #onStateChange(change: Change<CustomResource>): void {
-    if (this.#leading && change.object.metadata.name === CONFIGURATION_STATE) this.#poolWriter.markState();
+    if (change.object.metadata.name === CONFIGURATION_STATE) {
+      if (this.#leading) this.#poolWriter.markState();
+    } else if (this.#writesPools) {
+      this.#takeStatesAt(this.#delayedStates.hold(change, this.#options.clock.now()));
+    } else this.#neighbours.takeState(change);
+  }
+
+  #takeStatesAt(at: number): void {
+    if (this.#stopped || at === Infinity || at >= (this.#delay?.at ?? Infinity)) return;
+    this.#delay?.timer.cancel();
+    const { clock } = this.#options;
+    const timer = clock.after(at - clock.now(), () => {
+      this.#delay = undefined;
+      const news = this.#delayedStates.due(clock.now()).filter((change) => this.#neighbours.takeState(change));
+      if (news.length > 0) this.#poolWriter.markAllPools();
+      this.#takeStatesAt(this.#delayedStates.nextDue);
+    });
+    this.#delay = { timer, at };
   }
 }
 

@@ -35,7 +35,7 @@ export interface PoolWriterOptions {
   /** Name of our own Pod, which owns the ConfigurationState; empty when it is not known. */
   readonly podName: string;
   readonly onVerdict: (key: string, verdict: Verdict, error?: unknown) => void;
-  /** Nodes' addresses in the pool. */
+  /** Nodes' addresses and gateways in the pool. */
   readonly neighbours: (pool: Pool) => readonly Neighbour[];
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ipAddressPools, namespaces, nodes, services } from "../kube/objects.ts";
+import { ipAddressPools, namespaces, services } from "../kube/objects.ts";
 import { NAMESPACE, World } from "./fake-world.ts";
 
 function pinned(world: World, name: string, address: string, serviceAllocation: object): void {
@@ -112,33 +112,6 @@ describe("pools that change", () => {
     await world.settle();
     expect(world.poolStatus("a").conditions?.[0]?.message).toContain('CIDR "10.0.0.7/32" in pool "a" overlaps with already defined CIDR "10.0.0.0/24" of pool "a"');
     expect(world.ip("s")).toBe("10.0.0.0");
-  });
-
-  it("one with a Node's address in it gets a warning, which ends with the overlap", async () => {
-    const world = new World();
-    const node = (name: string, ...addresses: string[]): void =>
-      void world.client.put(nodes, { metadata: { name }, status: { addresses: [{ type: "Hostname", address: "10.0.0.3" }, ...addresses.map((address) => ({ type: "InternalIP", address }))] } });
-    const warning = (name: string): string | undefined => {
-      const found = world.poolStatus(name).conditions?.find(({ type }) => type === "OverlapsNodes");
-      return found === undefined ? undefined : `${found.status} ${found.reason}: ${found.message}`;
-    };
-    world.pool("p", ["10.0.0.1-10.0.0.9", "fd00::/120"]);
-    world.pool("q", ["10.1.0.1/32"]);
-    node("one", "10.0.0.7", "fd00::1");
-    node("two", "10.9.0.7");
-    await world.lead();
-    expect(warning("p")).toBe("True NodeAddressInPool: 10.0.0.7 is an address of node one; fd00::1 is an address of node one; a Service that gets such an address takes it away from the node");
-    expect(warning("q")).toBeUndefined();
-    const patches = world.patches("ipaddresspools");
-    node("two", "10.9.0.7");
-    await world.settle();
-    expect(world.patches("ipaddresspools")).toBe(patches);
-    node("one", "192.0.2.7");
-    await world.settle();
-    expect(warning("p")).toMatch(/^False NoOverlap/);
-    world.pool("q", ["10.9.0.0/24"]);
-    await world.settle();
-    expect(warning("q")).toMatch(/^True .*10\.9\.0\.7 is an address of node two/);
   });
 
   it("a status edited by hand is put right", async () => {

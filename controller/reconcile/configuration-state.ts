@@ -1,12 +1,36 @@
-/** The ConfigurationState object `controller`: whether the controller accepts the configuration as it is now. Pure. */
+/**
+ * The ConfigurationState object `controller`: whether the controller accepts the configuration as it is now; and what is
+ * kept of the speakers'. Pure.
+ */
 import type { FieldError } from "../../config/config.ts";
+import { DEFAULT_GATEWAYS, formatDefaultGateways, parseDefaultGateways } from "../../config/default-gateways.ts";
 import type { Condition, CustomResource, OwnerReference } from "../../kube/objects.ts";
+import { configurationStates } from "../../kube/objects.ts";
+import { stripFor } from "../../kube/strip.ts";
 import { clipMessage, type Verdict, withCondition } from "./conditions.ts";
 import { describeError } from "./pool-status.ts";
 
 /** Name of the object. */
 export const CONFIGURATION_STATE = "controller";
 const CONDITION = "poolReconcilerValid";
+
+const strip = stripFor(configurationStates);
+
+/** Keeps our own object as it is, and of the others, which anybody may have written, no more than the gateways that they tell of. */
+export function stripConfigurationState(object: CustomResource): CustomResource {
+  const { name, namespace, uid, resourceVersion, annotations } = object.metadata;
+  if (name === CONFIGURATION_STATE) return strip(object);
+  const gateways = annotations?.[DEFAULT_GATEWAYS];
+  return {
+    metadata: {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(uid === undefined ? {} : { uid }),
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      ...(gateways === undefined ? {} : { annotations: { [DEFAULT_GATEWAYS]: formatDefaultGateways(parseDefaultGateways(gateways)) } }),
+    },
+  };
+}
 
 /** The object as it is created, before it has a status. */
 export function newConfigurationState(namespace: string, owner: OwnerReference | undefined): CustomResource {
