@@ -2,13 +2,15 @@
  * Everything that continuous integration runs, part by part, with the time of each, every failure again in
  * a line or two (whoever keeps only the end of the output still learns what failed), and one closing line:
  * `N passed, N failed, N skipped`. Under CI=true a skipped test is a failure, except those that a kernel without the
- * feature, or a machine without Docker, makes impossible (`IMPOSSIBLE_HERE` below names them).
+ * feature, or a machine without Docker, makes impossible (`IMPOSSIBLE_HERE` below names them). A lab test that fails is run
+ * a second time (`second-run.ts`), and named before the closing line if it passes then.
  * `node scripts/test.ts [PART ...]`: check, build, unit, fuzz, sim, lab, rbac. All of them without an argument.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { TestFailure, TestReport } from "./report-writer.ts";
+import type { Outcome, TestFailure, TestReport } from "./report-writer.ts";
+import { filesToRunAgain, joinRuns, sumOf } from "./second-run.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const results = join(root, "test-results");
@@ -23,13 +25,6 @@ const MAX_MESSAGE_CHARACTERS = 1000;
 const LAST_LINES = 8;
 const MAX_TAIL_CHARACTERS = 4000;
 
-interface Outcome {
-  readonly passed: number;
-  readonly failures: readonly TestFailure[];
-  /** Names of skipped tests. */
-  readonly skipped: readonly string[];
-}
-
 interface Part {
   readonly name: string;
   readonly run: () => Promise<Outcome>;
@@ -41,7 +36,7 @@ const parts: readonly Part[] = [
   { name: "unit", run: () => vitest("unit") },
   { name: "fuzz", run: () => commands([["node", "test/fuzz/main.ts", "--seconds", isCi ? "10" : "3"]]) },
   { name: "sim", run: () => commands([["node", "test/sim/main.ts", "--seeds", "100"]]) },
-  { name: "lab", run: () => vitest("lab") },
+  { name: "lab", run: lab },
   { name: "rbac", run: compareRights },
 ];
 
@@ -54,6 +49,7 @@ if (unknown.length > 0) {
 
 rmSync(results, { recursive: true, force: true });
 mkdirSync(results, { recursive: true });
+const unsteady: TestFailure[] = [];
 const total = { passed: 0, skipped: 0, failures: [] as TestFailure[] };
 const times: string[] = [];
 for (const part of parts.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
@@ -69,11 +65,8 @@ for (const part of parts.filter(({ name }) => wanted.length === 0 || wanted.incl
 }
 
 console.log(`\n== time per part\n${times.join("\n")}`);
-if (total.failures.length > 0) {
-  console.log("\n== what failed");
-  for (const { name, message } of total.failures.slice(0, MAX_REPEATED)) console.log(`${name}\n    ${message.slice(0, MAX_MESSAGE_CHARACTERS).replaceAll("\n", "\n    ")}`);
-  if (total.failures.length > MAX_REPEATED) console.log(`and ${total.failures.length - MAX_REPEATED} more`);
-}
+tell("what failed once and passed when it was run again", unsteady);
+tell("what failed", total.failures);
 console.log(`\n${total.passed} passed, ${total.failures.length} failed, ${total.skipped} skipped`);
 process.exitCode = total.failures.length > 0 || total.passed === 0 ? 1 : 0;
 
@@ -95,15 +88,37 @@ async function compareRights(): Promise<Outcome> {
   return { passed: code === 0 ? 1 : 0, failures: code === 0 ? [] : [{ name: "the chart's rights are those that Herald uses", message: lastLines.join("\n") }], skipped: [] };
 }
 
+function tell(title: string, failures: readonly TestFailure[]): void {
+  if (failures.length === 0) return;
+  console.log(`\n== ${title}`);
+  for (const { name, message } of failures.slice(0, MAX_REPEATED)) console.log(`${name}\n    ${message.slice(0, MAX_MESSAGE_CHARACTERS).replaceAll("\n", "\n    ")}`);
+  if (failures.length > MAX_REPEATED) console.log(`and ${failures.length - MAX_REPEATED} more`);
+}
+
+async function lab(): Promise<Outcome> {
+  const first = await vitestReport("lab");
+  const again = filesToRunAgain(first);
+  if (again.length === 0) return sumOf(first);
+  console.log(`\n== lab, once more: ${again.join(" ")}`);
+  const joined = joinRuns(first, await vitestReport("lab", again));
+  unsteady.push(...joined.unsteady);
+  return sumOf(joined.report);
+}
+
 async function vitest(project: string): Promise<Outcome> {
-  const reportFile = join(results, `${project}.json`);
-  const { code, lastLines } = await run(["vitest", "run", "--project", project], { HERALD_TEST_REPORT: reportFile });
+  return sumOf(await vitestReport(project));
+}
+
+/** What each file came to; a run that broke down is a failure under the empty name. */
+async function vitestReport(project: string, files: readonly string[] = []): Promise<TestReport> {
+  const reportFile = join(results, `${project}${files.length > 0 ? "-again" : ""}.json`);
+  const { code, lastLines } = await run(["vitest", "run", "--project", project, ...files], { HERALD_TEST_REPORT: reportFile });
+  const brokenDown = (why: string): TestReport => ({ "": { passed: 0, failures: [{ name: "vitest", message: `exit code ${code}${why}\n${lastLines.join("\n")}` }], skipped: [] } });
   try {
     const report = JSON.parse(readFileSync(reportFile, "utf8")) as TestReport;
-    if (report.failures.length > 0 || code === 0) return report;
-    return { ...report, failures: [{ name: "vitest", message: `exit code ${code}\n${lastLines.join("\n")}` }] };
+    return code === 0 || sumOf(report).failures.length > 0 ? report : { ...report, ...brokenDown("") };
   } catch {
-    return { passed: 0, failures: [{ name: "vitest", message: `exit code ${code}, no report\n${lastLines.join("\n")}` }], skipped: [] };
+    return brokenDown(", no report");
   }
 }
 
