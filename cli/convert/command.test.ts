@@ -63,6 +63,30 @@ describe("kubectl herald convert", () => {
   });
 
   it.each([
+    ["hold-time: 2m0.9s, keepalive-time: 30.9s", { holdTime: "120s", keepaliveTime: "30s" }],
+    ["hold-time: 3.9s", { holdTime: "3s" }],
+    ["hold-time: 0s", { holdTime: "0s" }],
+    ['hold-time: "", keepalive-time: ""', { holdTime: "90s" }],
+  ])("cuts timers to whole seconds, as MetalLB did when it read them: %s", (timers, spec) => {
+    const result = convertConfigMap(`peers: [{my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, ${timers}}]`, { onlyData: true });
+    expect(result.kind === "converted" ? result.resources.map((resource) => resource.spec) : result).toEqual([{ myASN: 1, peerASN: 2, peerAddress: "10.0.0.1", ...spec }]);
+  });
+
+  it("takes MetalLB's -stdout, which changes nothing", () => {
+    const read = (): string => "address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/24]}]";
+    assert.deepEqual(convertCommand(["-only-data", "-stdout"], read), convertCommand(["-only-data"], read));
+    expect(convertCommand(["-only-data", "-stdout"], read)).toMatchObject({ code: 0, complaints: "" });
+  });
+
+  it("warns of a port that a BGPPeer does not take", () => {
+    const ports = [16_384, 16_385].map((port) => convertConfigMap(`peers: [{my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, peer-port: ${port}}]`, { onlyData: true }));
+    expect(ports).toMatchObject([{ kind: "converted", warnings: [] }, { kind: "converted", warnings: ["peers[0].peer-port: the API server takes no BGPPeer with a port over 16384, and this is 16385"] }]);
+  });
+
+  it.each([
+    ["", "the input is empty"],
+    ["~", "there is no configuration in it"],
+    ["peers: [{my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, hold-time: 2.9s}]", 'BGPPeer "peer1": spec.holdTime: invalid hold time of 2 s'],
     ["peers: [{my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, hold-time: 1s}]", 'BGPPeer "peer1": spec.holdTime: invalid hold time of 1 s'],
     ["peers: [{my-asn: 1, peer-asn: 2, peer-address: x}]", "invalid BGPPeer address"],
     ["peers: [{my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, bfd-profile: none}]", 'unknown BFDProfile "none"'],

@@ -6,6 +6,7 @@ import { convertConfigMap } from "./config-map.ts";
 const flags = defineFlags({
   source: { kind: "string", default: "./config.yaml", help: "File with the ConfigMap; - is standard input" },
   "only-data": { kind: "bool", default: false, help: "The file holds the configuration alone, without the ConfigMap around it" },
+  stdout: { kind: "bool", default: true, help: "Taken for the sake of scripts that call MetalLB's converter: the resources always go to standard output" },
   namespace: { kind: "string", default: "", help: "Namespace of the resources; default is the ConfigMap's, else metallb-system" },
 });
 

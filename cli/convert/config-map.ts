@@ -15,6 +15,8 @@ export const DEFAULT_NAMESPACE = "metallb-system";
 const DATA_KEY = "config";
 const DEFAULT_HOLD = "90s";
 const MAX_NAME = 63;
+/** Highest peerPort that the definition of BGPPeers takes; the ConfigMap took any. */
+const MAX_PEER_PORT = 16_384;
 
 export type Conversion =
   | { readonly kind: "converted"; readonly resources: readonly CustomResource[]; readonly warnings: readonly string[] }
@@ -60,6 +62,7 @@ class Converter {
   }
 
   convert(value: unknown): Conversion {
+    if (value === undefined || value === null) return { kind: "refused", errors: ["there is no configuration in it"] };
     const root: Field = { value, path: "", errors: this.#errors };
     const object = readObject(root) ?? {};
     const top = (name: string): Field => ({ ...fieldOf(object, name, root), path: name });
@@ -83,16 +86,18 @@ class Converter {
   }
 
   #peer(field: Field): void {
-    const [object, of] = this.#entry(field, ["my-asn", "peer-asn", "peer-address", "source-address", "peer-port", "hold-time", "keepalive-time", "router-id", "password", "bfd-profile", "ebgp-multihop", "node-selectors"]);
+    const [, of] = this.#entry(field, ["my-asn", "peer-asn", "peer-address", "source-address", "peer-port", "hold-time", "keepalive-time", "router-id", "password", "bfd-profile", "ebgp-multihop", "node-selectors"]);
     const bfdProfile = readOptionalString(of("bfd-profile"));
     const nodeSelectors = readList(of("node-selectors")).map((selector) => this.#nodeSelector(selector));
+    const peerPort = readInteger(of("peer-port")) || undefined;
+    if (peerPort !== undefined && peerPort > MAX_PEER_PORT) this.#warnings.push(`${of("peer-port").path}: the API server takes no BGPPeer with a port over ${MAX_PEER_PORT}, and this is ${peerPort}`);
     this.#add(this.#peers, { version: "v1beta2", kind: "BGPPeer", name: `peer${this.#peers.length + 1}` }, {
       myASN: readInteger(of("my-asn")),
       peerASN: readInteger(of("peer-asn")),
       peerAddress: readOptionalString(of("peer-address")),
       sourceAddress: readOptionalString(of("source-address")),
-      peerPort: readInteger(of("peer-port")) || undefined,
-      holdTime: Object.hasOwn(object, "hold-time") ? this.#seconds(of("hold-time")) : DEFAULT_HOLD,
+      peerPort,
+      holdTime: this.#seconds(of("hold-time")) ?? DEFAULT_HOLD,
       keepaliveTime: this.#seconds(of("keepalive-time")),
       routerID: readOptionalString(of("router-id")),
       nodeSelectors: nodeSelectors.length === 0 ? undefined : nodeSelectors,
@@ -187,13 +192,13 @@ class Converter {
     list.push({ apiVersion: `metallb.io/${version}`, kind, metadata: { name, namespace: this.#namespace }, spec: defined(spec) });
   }
 
-  /** Rounded to whole seconds. */
+  /** Cut to whole seconds. */
   #seconds(field: Field): string | undefined {
     const text = readOptionalString(field);
     if (text === undefined) return undefined;
     const ms = parseGoDuration(text);
     if (ms === undefined) this.#errors.add(field.path, `${JSON.stringify(text)} is not a duration such as 90s or 1m30s`);
-    return `${Math.round((ms ?? 0) / 1000)}s`;
+    return `${Math.trunc((ms ?? 0) / 1000)}s`;
   }
 
   /** A name that Kubernetes takes: lower case, from the first letter on, at most 63 characters. */
