@@ -3,6 +3,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { connect, type TLSSocket } from "node:tls";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../sys/clock.ts";
 import { makeCertificate } from "./certificate-maker.ts";
 import { describeCertificate, type IssuedCertificate } from "./certificates.ts";
 import { HttpRefusal, type JsonRoute, type JsonServer, type JsonServerOptions, MAX_BODIES_BYTES, MAX_BODY_BYTES, startJsonServer } from "./json-server.ts";
@@ -33,7 +34,7 @@ function certificate(index: number): IssuedCertificate {
 }
 
 async function start(routes: Record<string, JsonRoute>, rest: Partial<JsonServerOptions> = {}): Promise<JsonServer> {
-  server = await startJsonServer({ host: HOST, port: 0, certificate: certificate(0), routes: new Map(Object.entries(routes)), ...rest });
+  server = await startJsonServer({ host: HOST, port: 0, certificate: certificate(0), clock: systemClock, routes: new Map(Object.entries(routes)), ...rest });
   return server;
 }
 
@@ -190,7 +191,7 @@ describe("the JSON server", () => {
 
   it("says which port it can't have", async () => {
     const { port } = await start({});
-    await expect(startJsonServer({ host: HOST, port, certificate: certificate(0), routes: new Map() })).rejects.toThrow(`Cannot serve webhooks on port ${port}`);
+    await expect(startJsonServer({ host: HOST, port, certificate: certificate(0), clock: systemClock, routes: new Map() })).rejects.toThrow(`Cannot serve webhooks on port ${port}`);
   });
 });
 

@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { Server } from "node:net";
 import type { SecureContextOptions, TlsOptions } from "node:tls";
+import type { Clock } from "../sys/clock.ts";
 import type { IssuedCertificate } from "./certificates.ts";
 import { NewestConnections } from "./newest-connections.ts";
 import type { TlsSettings } from "./tls-settings.ts";
@@ -42,6 +43,7 @@ export interface JsonServerOptions {
   /** 0 picks a free one. */
   readonly port: number;
   readonly certificate: IssuedCertificate;
+  readonly clock: Clock;
   readonly tls?: Omit<TlsSettings, "key">;
   /** Offers HTTP/2 beside HTTP/1.1. */
   readonly http2?: boolean;
@@ -98,10 +100,10 @@ async function create(options: JsonServerOptions, listener: (request: IncomingMe
   server.setTimeout(KEEP_ALIVE_MS);
   // Node's limit for a whole request is HTTP/1.1's alone. Of a stream the headers are there; what may take time is the body.
   server.on("stream", (stream) => {
-    const late = setTimeout(() => {
+    const late = options.clock.after(requestMs, () => {
       if (!stream.readableEnded) stream.close(constants.NGHTTP2_CANCEL);
-    }, requestMs);
-    stream.once("close", () => clearTimeout(late));
+    });
+    stream.once("close", () => late.cancel());
   });
   return server;
 }

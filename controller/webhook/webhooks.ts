@@ -125,9 +125,9 @@ export class Webhooks {
       this.#server.setCertificate(certificate);
       return;
     }
-    const { log, host, port = WEBHOOK_PORT, http2, tls } = this.#options;
+    const { clock, log, host, port = WEBHOOK_PORT, http2, tls } = this.#options;
     this.#server = await startJsonServer({
-      port, http2, certificate,
+      port, http2, certificate, clock,
       ...(host === undefined ? {} : { host }),
       ...(tls === undefined ? {} : { tls }),
       routes: webhookRoutes(this.#options),
