@@ -6,7 +6,7 @@ import { poll } from "./poll.ts";
 const ROOT = "/sys/fs/cgroup";
 /** A version 2 hierarchy beside those of version 1. */
 const UNIFIED = "unified";
-const REMOVE_BUDGET_MS = 5000;
+const REMOVE_BUDGET_MS = 30_000;
 /** Controllers of version 2 that a kubelet wants below its own group, where the kernel has them. */
 const CONTROLLERS = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"] as const;
 /**

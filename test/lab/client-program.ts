@@ -28,16 +28,16 @@ export class ClientProgram<Line> {
   static async start<Line>(lab: Lab, file: string, args: readonly string[]): Promise<ClientProgram<Line>> {
     const argv = nsenterArgv(lab.namespace(CLIENT), [NODE, file, ...args]);
     const program = new ClientProgram<Line>(spawn("nsenter", argv, { stdio: ["pipe", "pipe", "inherit"] }));
-    await program.until(({ length }) => length > 0, 10_000);
+    await program.until(({ length }) => length > 0, 60_000);
     return program;
   }
 
   /** Waits until what it printed says so. @throws Error after so many milliseconds */
   async until(done: (lines: readonly Line[]) => boolean, timeoutMs: number): Promise<void> {
     const end = performance.now() + timeoutMs;
-    while (!done(this.lines)) {
+    for (let begin = performance.now(); !done(this.lines); begin = performance.now()) {
       if (this.#child.exitCode !== null) throw new Error(`the program on the client ended with ${this.#child.exitCode}`);
-      if (performance.now() > end) throw new Error(`waited ${timeoutMs / 1000} s for the program on the client, in vain`);
+      if (begin > end) throw new Error(`waited ${timeoutMs / 1000} s for the program on the client, in vain; it said last: ${this.lines.slice(-5).map((line) => JSON.stringify(line)).join(" ")}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }

@@ -13,7 +13,7 @@ import { type LabFolder, type LabState, labFolder, readState, removeFolder, writ
 import { type NetworkPlan, buildNetwork, forgetState, healPartition, listNamespaces, partition, podsHost, reconfigureHost, removeNetwork, setCable } from "./topology.ts";
 
 const STOP_GRACE_MS = 3000;
-const PLAYER_BUDGET_MS = 15_000;
+const PLAYER_BUDGET_MS = 60_000;
 
 /** A lab on this machine: its folder, what it runs, and how to break and mend it. */
 export class Cluster {

@@ -17,7 +17,7 @@ const ETCD_CLIENT = "http://127.0.0.1:2379";
 const API_ADDRESS = hostsOf(0)[0]?.ipv4 ?? "";
 /** Asked to end, it would wait for its watchers, which never leave. */
 const STOP_GRACE_MS = 300;
-const START_BUDGET_MS = 60_000;
+const START_BUDGET_MS = 120_000;
 
 /** Starts etcd, the API server, the controller manager and, for real kubelets, the scheduler; and returns when the API is ready. `again` keeps the credentials of the first start. */
 export async function startControlPlane(folder: LabFolder, state: LabState, processes: ProcessTable, options: { readonly again?: boolean } = {}): Promise<void> {

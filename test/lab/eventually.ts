@@ -7,10 +7,12 @@ import { type PollOptions, pause } from "./poll.ts";
 export async function eventually<T>(assertion: () => T | Promise<T>, options: PollOptions): Promise<T> {
   const end = performance.now() + options.timeoutMs;
   for (;;) {
+    // Time that this process stood still is no look: the last one begins when the time is up, or later.
+    const begin = performance.now();
     try {
       return await assertion();
     } catch (error) {
-      if (performance.now() > end) {
+      if (begin > end) {
         throw new Error(`waited ${options.timeoutMs / 1000} s for ${options.what}, in vain: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       }
       await pause(options.intervalMs ?? 200);

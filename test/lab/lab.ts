@@ -15,6 +15,9 @@ export type { BackendAnswer } from "./backend-server.ts";
 export type { Capture } from "./capture.ts";
 export { poll } from "./poll.ts";
 
+/** How long arping may stand still on a busy machine before it leaves questions out. */
+const ARPING_PATIENCE_SECONDS = 10;
+
 /** What a command in the lab did. */
 export interface CommandResult {
   readonly code: number;
@@ -25,7 +28,7 @@ export interface CommandResult {
 /** How to run a command in the lab. */
 export interface CommandOptions {
   readonly input?: string;
-  /** Killed after so long; 60 s when left out. */
+  /** Killed after so long; 120 s when left out. */
   readonly timeoutMs?: number;
 }
 
@@ -153,27 +156,27 @@ export class Lab implements LabDriver {
    * lower case. Empty when nobody did. Takes up to a second per question.
    */
   async arping(host: string, address: string, options: { readonly count?: number } = {}): Promise<string[]> {
-    const count = String(options.count ?? 1);
-    const { stdout } = await this.exec(host, [programPath("arping"), "-i", "eth0", "-c", count, "-W", "0.3", "-w", String((options.count ?? 1) + 1), "-r", address]);
+    const { count = 1 } = options;
+    const { stdout } = await this.exec(host, [programPath("arping"), "-i", "eth0", "-c", String(count), "-W", "0.3", "-w", String(count + ARPING_PATIENCE_SECONDS), "-r", address]);
     return stdout.split("\n").map((line) => line.trim().toLowerCase()).filter((line) => /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(line));
   }
 
   /**
-   * Asks a backend over a fresh connection. @throws Error when nothing answers in 2 s, or the
+   * Asks a backend over a fresh connection. @throws Error when nothing answers in 5 s, or the
    * answer is not one of the lab's backends.
    */
   async curl(host: string, url: string): Promise<BackendAnswer> {
-    const result = await this.exec(host, [programPath("curl"), "-sS", "-g", "--max-time", "2", url]);
+    const result = await this.exec(host, [programPath("curl"), "-sS", "-g", "--max-time", "5", url]);
     if (result.code !== 0) throw new Error(`curl ${url} from ${host}: ${result.stderr.trim()}`);
     return JSON.parse(result.stdout) as BackendAnswer;
   }
 
   /**
-   * Captures on eth0 of a host from now on. @param filter in the words of tcpdump.
+   * Captures on a card of a host, eth0 when left out, from now on. @param filter in the words of tcpdump.
    * @returns with tcpdump listening; `stop` gives one line of text per frame.
    */
-  async capture(host: string, filter: string): Promise<Capture> {
-    const capture = await startCapture({ namespace: this.namespace(host), host, filter, folder: this.cluster.folder.captures });
+  async capture(host: string, filter: string, card?: string): Promise<Capture> {
+    const capture = await startCapture({ namespace: this.namespace(host), host, filter, folder: this.cluster.folder.captures, ...(card === undefined ? {} : { card }) });
     this.#captures.push(capture);
     return capture;
   }
@@ -190,7 +193,7 @@ export class Lab implements LabDriver {
     checkHeraldBuilt();
     await this.apply(JSON.stringify(heraldNamespace()));
     await this.kubectl(["apply", "--server-side", "--force-conflicts", "-f", CRD_FOLDER]);
-    await this.kubectl(["wait", "--for=condition=Established", "--timeout=30s", "-f", CRD_FOLDER]);
+    await this.kubectl(["wait", "--for=condition=Established", "--timeout=90s", "-f", CRD_FOLDER], { timeoutMs: 95_000 });
     await this.apply(JSON.stringify({ apiVersion: "v1", kind: "List", items: heraldWorkloads(options) }));
     try {
       await this.#waitForHerald(options.controllers ?? 2, say);
@@ -209,7 +212,7 @@ export class Lab implements LabDriver {
       if (line !== said) say(line);
       said = line;
       return ready("controller") === controllers && ready("speaker") >= this.nodes.length;
-    }, { timeoutMs: 60_000, intervalMs: 300, what: `Herald's pods to be Ready (logs in ${this.logFolder})` });
+    }, { timeoutMs: 120_000, intervalMs: 300, what: `Herald's pods to be Ready (logs in ${this.logFolder})` });
   }
 
   /** The last line of the log of each of Herald's programs, for whoever wonders. */
@@ -222,7 +225,7 @@ export class Lab implements LabDriver {
   async stopHerald(): Promise<void> {
     await this.kubectl(["delete", "deployment/controller", "daemonset/speaker", "-n", HERALD_NAMESPACE, "--ignore-not-found"]);
     await poll(async () => (await this.kubectl(["get", "pods", "-n", HERALD_NAMESPACE, "-o", "name"])).trim() === "",
-      { timeoutMs: 40_000, what: "Herald's pods to be gone" });
+      { timeoutMs: 90_000, what: "Herald's pods to be gone" });
   }
 
   powerOff(node: string): Promise<void> {
@@ -266,7 +269,7 @@ export class Lab implements LabDriver {
   }
 
   /** Waits until the Node's Ready condition is as wished. */
-  async waitForNode(node: string, ready: "True" | "Unknown", timeoutMs = 60_000): Promise<void> {
+  async waitForNode(node: string, ready: "True" | "Unknown", timeoutMs = 120_000): Promise<void> {
     await this.kubectl(["wait", `node/${node}`, `--for=condition=Ready=${ready}`, `--timeout=${timeoutMs / 1000}s`], { timeoutMs: timeoutMs + 5000 });
   }
 
@@ -301,7 +304,7 @@ export class Lab implements LabDriver {
     await poll(async () => {
       const text = await this.kubectl(["get", "nodes", "-o", `jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}`]).catch(() => "");
       return text.split("\n").filter((line) => line === "True").length >= count;
-    }, { timeoutMs: 60_000, intervalMs: 150, what: "the Nodes to be Ready" });
+    }, { timeoutMs: 120_000, intervalMs: 150, what: "the Nodes to be Ready" });
   }
 }
 
@@ -312,7 +315,7 @@ export const CLIENT = UPSTREAM_HOST;
 export function runCommand(argv: readonly string[], options: CommandOptions): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = spawn("nsenter", argv, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, PATH: searchPath() } });
-    const killer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 60_000);
+    const killer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 120_000);
     let stdout = "";
     let stderr = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));

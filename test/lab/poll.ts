@@ -14,9 +14,11 @@ export interface PollOptions {
 export async function poll<T>(look: () => T | undefined | false | null | Promise<T | undefined | false | null>, options: PollOptions): Promise<T> {
   const end = performance.now() + options.timeoutMs;
   for (;;) {
+    // Time that this process stood still is no look: the last one begins when the time is up, or later.
+    const begin = performance.now();
     const seen = await look();
     if (seen !== undefined && seen !== false && seen !== null) return seen;
-    if (performance.now() > end) throw new Error(`waited ${options.timeoutMs / 1000} s for ${options.what}, in vain`);
+    if (begin > end) throw new Error(`waited ${options.timeoutMs / 1000} s for ${options.what}, in vain`);
     await pause(options.intervalMs ?? 200);
   }
 }

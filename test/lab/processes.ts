@@ -184,7 +184,7 @@ export async function killNamespace(namespace: string): Promise<void> {
 }
 
 /** A killed process ends at once unless the kernel is busy on its behalf. */
-const KILL_BUDGET_MS = 5000;
+const KILL_BUDGET_MS = 20_000;
 /** A process may start another one while the list is read. */
 const MAX_KILL_ROUNDS = 5;
 

@@ -39,5 +39,5 @@ export async function expectSpeakersReady(lab: Lab): Promise<void> {
     const lines = text.split("\n").filter((line) => line !== "");
     assert.ok(lines.length >= lab.nodes.length, `${lines.length} pods`);
     for (const line of lines) assert.match(line, /^[1-9]\d* True$/);
-  }, { timeoutMs: 60_000, what: "every speaker started again and is ready" });
+  }, { timeoutMs: 120_000, what: "every speaker started again and is ready" });
 }

@@ -2,7 +2,7 @@ import { HERALD_NAMESPACE } from "../pods.ts";
 import { poll } from "../poll.ts";
 
 const SPEAKERS = "app.kubernetes.io/component=speaker";
-const GONE_BUDGET_MS = 60_000;
+const GONE_BUDGET_MS = 120_000;
 
 /** Nodes whose speaker is stopped, and what its DaemonSet looked like before. Plain data, for a file. */
 export interface Absence {

@@ -169,7 +169,7 @@ export class FullLab extends Lab {
 
   /** Labels need a registered Node, and a kubelet may not give itself those. */
   async #settleNodes(count: number): Promise<void> {
-    await poll(async () => (await this.kubectl(["get", "nodes", "-o", "name"]).catch(() => "")).includes(`node/${CONTROL_HOST}\n`), { timeoutMs: 60_000, intervalMs: 100, what: "the control-plane node to register" });
+    await poll(async () => (await this.kubectl(["get", "nodes", "-o", "name"]).catch(() => "")).includes(`node/${CONTROL_HOST}\n`), { timeoutMs: 120_000, intervalMs: 100, what: "the control-plane node to register" });
     await this.kubectl(["label", "node", CONTROL_HOST, "node-role.kubernetes.io/control-plane=", "node.kubernetes.io/exclude-from-external-load-balancers="]);
     await this.waitForNodes(count);
     if (count > this.allNodes.length) await this.kubectl(["label", "node", BACKEND_HOST, "node.kubernetes.io/exclude-from-external-load-balancers="]);

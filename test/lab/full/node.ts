@@ -10,7 +10,7 @@ import type { LabFolder, LabState } from "../state.ts";
 import { tokenOf } from "./control-plane-flags.ts";
 import { type NodeFiles, nodeEnvironment, writeNodeFiles } from "./node-files.ts";
 
-const START_BUDGET_MS = 10_000;
+const START_BUDGET_MS = 60_000;
 
 /** A lab, as its nodes need it. */
 export interface NodeContext {

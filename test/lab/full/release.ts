@@ -7,7 +7,7 @@ import { poll } from "../poll.ts";
 import { CHECKOUT, LabUnavailable } from "../programs.ts";
 
 const RELEASE = "herald";
-const READY_BUDGET_MS = 90_000;
+const READY_BUDGET_MS = 180_000;
 
 /** How to install Herald: from its image and its chart. */
 export interface InstallOptions extends HeraldOptions {
@@ -60,7 +60,7 @@ export async function waitForRelease(door: ReleaseDoor, say: (line: string) => v
 export async function uninstallHerald(door: ReleaseDoor): Promise<void> {
   await door.helm(["uninstall", RELEASE, "--namespace", HERALD_NAMESPACE, "--ignore-not-found"]);
   await poll(async () => (await door.kubectl(["get", "pods", "-n", HERALD_NAMESPACE, "-o", "name"])).trim() === "",
-    { timeoutMs: 60_000, what: "Herald's pods to be gone" });
+    { timeoutMs: 120_000, what: "Herald's pods to be gone" });
 }
 
 /** Name, generations and counts of a workload. */
