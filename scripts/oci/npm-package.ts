@@ -43,7 +43,12 @@ export function npmPackageFolder({ root, cache }: NpmPackageFinder, name: string
     const found = `sha512-${createHash("sha512").update(readFileSync(archive)).digest("base64")}`;
     if (found !== integrity) throw new Error(`${name}@${version} from npm is not what package-lock.json names: ${found}, not ${integrity}`);
     execFileSync("tar", ["--extract", "--gzip", "--no-same-owner", "--file", archive, "--directory", scratch]);
-    renameSync(join(scratch, "package"), folder);
+    try {
+      renameSync(join(scratch, "package"), folder);
+    } catch (error) {
+      // Another build may have fetched the same bytes meanwhile: a folder does not replace one that has something in it.
+      if (!existsSync(folder)) throw error;
+    }
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
