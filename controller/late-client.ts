@@ -1,11 +1,12 @@
-/** An API server whose watches and answers are late, for the controller's tests. */
-import { KubeError } from "../kube/client.ts";
+/** An API server whose watches, answers and changes are late, for the controller's tests. */
+import { KubeError, notSent } from "../kube/client.ts";
 import type { KubeClient, ListOptions, ObjectName, PatchOptions, WatchEvent, WatchOptions } from "../kube/client.ts";
 import type { FakeKubeClient } from "../kube/fake-client.ts";
 import { type KubeObject, type ResourceType, services } from "../kube/objects.ts";
+import { type Clock, sleep } from "../sys/clock.ts";
 import type { World } from "./fake-world.ts";
 
-/** Holds back what `hold` names until `release`; everything else passes at once. Requests are always carried out at once. */
+/** Holds back what `hold` names until `release`; everything else passes at once. Requests are carried out at once unless told otherwise. */
 export class LateClient implements KubeClient {
   readonly #inner: FakeKubeClient;
   readonly get: KubeClient["get"];
@@ -17,6 +18,8 @@ export class LateClient implements KubeClient {
   onPatched: () => void = () => {};
   /** How many answers to patches of Services get lost from now on; the patches are carried out. */
   answersToLose = 0;
+  /** What `hold("change")` has caught is refused (504) after so many milliseconds instead: the `timeout` of writes. */
+  timeout: { readonly clock: Clock; readonly ms: number } | undefined;
   readonly #held = new Set<string>();
   #release: (() => void)[] = [];
 
@@ -29,8 +32,11 @@ export class LateClient implements KubeClient {
     this.probe = inner.probe.bind(inner);
   }
 
-  /** From now on the watch's events, or the answers of lists or patches, of this kind wait. */
-  hold(verb: "watch" | "list" | "patch", plural = "services"): void {
+  /**
+   * From now on the watch's events, or the answers of lists or patches, of this kind wait; with "change" patches wait in the
+   * API server before they are carried out.
+   */
+  hold(verb: "watch" | "list" | "patch" | "change", plural = "services"): void {
     this.#held.add(`${verb} ${plural}`);
   }
 
@@ -47,7 +53,10 @@ export class LateClient implements KubeClient {
   }
 
   async patch<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, patch: object, options?: PatchOptions): Promise<T> {
-    const answer = await this.#inner.patch(type, name, patch, options);
+    // What may be sent leaves now.
+    if (options?.maySend?.() === false) throw notSent();
+    await this.#change(type.plural);
+    const answer = await this.#inner.patch(type, name, patch, { ...options, maySend: () => true });
     this.onPatched();
     if (type.plural === "services" && this.answersToLose-- > 0) throw new KubeError({ code: 0, reason: "Unreachable", message: "the answer got lost" });
     await this.#wait(`patch ${type.plural}`);
@@ -59,6 +68,16 @@ export class LateClient implements KubeClient {
       await this.#wait(`watch ${type.plural}`);
       yield event;
     }
+  }
+
+  async #change(plural: string): Promise<void> {
+    const timer = new AbortController();
+    const { timeout } = this;
+    if (timeout === undefined) return this.#wait(`change ${plural}`);
+    const late = sleep(timeout.clock, timeout.ms, timer.signal).then(() => true);
+    const isLate = await Promise.race([late, this.#wait(`change ${plural}`).then(() => false)]);
+    timer.abort();
+    if (isLate) throw new KubeError({ code: 504, reason: "Timeout", message: "the request did not complete within the requested timeout" });
   }
 
   async #wait(what: string): Promise<void> {

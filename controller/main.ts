@@ -6,6 +6,7 @@ import "../sys/young-generation.ts";
 import { heraldVersion } from "../config/version.ts";
 import { AloneCheck, warnOnPod } from "../kube/coexistence.ts";
 import type { KubeClient } from "../kube/client.ts";
+import { FencedClient, LAST_WRITE_MS, WRITE_TIMEOUT_MS } from "../kube/client-fence.ts";
 import { EventRecorder } from "../kube/event-recorder.ts";
 import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
 import { startHealthServer } from "../kube/http-server.ts";
@@ -25,8 +26,11 @@ import type { Webhooks } from "./webhook/webhooks.ts";
 
 /** Name of the Lease that the replicas take turns in. */
 const LEASE_NAME = "herald-controller";
-/** A clean stop waits this long for patches on their way, and then for events; the Lease is released in any case. */
-const STOP_WORK_MS = 1000;
+/**
+ * A clean stop waits this long for patches on their way, and then for events. While a patch may still take effect the
+ * Lease is not released: it runs out instead.
+ */
+const STOP_WORK_MS = WRITE_TIMEOUT_MS + 1000;
 const STOP_EVENTS_MS = 500;
 /** Requests in flight at once: the patches of Services, with room for the Lease, lists, events and pool status beside them. */
 const MAX_REQUESTS = 48;
@@ -63,7 +67,7 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
     printError(`herald controller: ${tls.message}\n`);
     return exit(1);
   }
-  const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-controller/${heraldVersion}`, clock, maxInFlight: MAX_REQUESTS });
+  const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-controller/${heraldVersion}`, clock, maxInFlight: MAX_REQUESTS, writeTimeoutMs: WRITE_TIMEOUT_MS });
   const metrics = createSharedMetrics();
   const podName = flags["pod-name"];
   const identity = `${podName === "" ? "herald-controller" : podName}_${crypto.randomUUID()}`;
@@ -72,10 +76,11 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
   const health = await startHealthServer({ port: flags["health-probe-port"], liveness: {}, readiness: { metallb: () => alone.problem } });
   const whenAlone = alone.whenAlone();
   const lbClass = flags["lb-class"];
-  const controller = new Controller({ client, clock, random, log, recorder, metrics, namespace, lbClass, podName });
+  const fenced = new FencedClient({ client, clock, mayWrite: () => elector.leadsFor(LAST_WRITE_MS) });
+  const controller = new Controller({ client: fenced, clock, random, log, recorder, metrics, namespace, lbClass, podName });
 
   let stopping = false;
-  const elector = new LeaderElector({
+  const elector: LeaderElector = new LeaderElector({
     client, clock, random, log, namespace, name: LEASE_NAME, identity,
     onStartedLeading() {
       log.info("leading", { identity });
@@ -83,7 +88,8 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
     },
     onStoppedLeading(reason) {
       log.info("notLeading", { identity, reason });
-      // What is on its way can't be called back; a new process starts with nothing in mind.
+      // What is on its way is dropped as far as it can be; a new process starts with nothing in mind.
+      if (reason === "lost") client.close();
       if (!stopping) exit(1);
     },
     onNewLeader: (leader) => log.info("leader", { leader }),
@@ -108,8 +114,9 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
   const signal = await stop;
   stopping = true;
   log.info("stopping", { signal });
-  await Promise.race([controller.stop(), sleep(clock, STOP_WORK_MS)]);
-  if (gives) await elector.stop();
+  const ended = controller.stop().then(() => fenced.quiet()).then(() => true);
+  if (!(await Promise.race([ended, sleep(clock, STOP_WORK_MS).then(() => false)]))) log.warn("leaseNotReleased", { reason: "a write is still on its way" });
+  else if (gives) await elector.stop();
   await Promise.race([Promise.all([recorder.flush(), webhooks?.stop()]), sleep(clock, STOP_EVENTS_MS)]);
   log.info("stopped", { signal });
   client.close();

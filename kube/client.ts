@@ -15,7 +15,7 @@ export class KubeError extends Error {
   override readonly name = "KubeError";
   /** HTTP status (404, 409, 410, 422, 429, 5xx); 0 when no answer came. */
   readonly code: number;
-  /** `reason` of the Status object, e.g. "Conflict", "AlreadyExists"; "Unreachable" when no answer came. */
+  /** `reason` of the Status object, e.g. "Conflict", "AlreadyExists"; "Unreachable" when no answer came, "NotSent" when nothing was asked. */
   readonly reason: string;
   /** Seconds the server asks to wait (Retry-After), when it did. */
   readonly retryAfterSeconds: number | undefined;
@@ -49,7 +49,15 @@ export type WatchEvent<T> =
   | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly object: T }
   | { readonly type: "BOOKMARK"; readonly resourceVersion: string };
 
-export interface PatchOptions {
+export interface WriteOptions {
+  /**
+   * Asked as the last thing before the request is handed to the operating system, after every wait for a turn or a
+   * connection. When it says false nothing is sent, and the call rejects with code 0, reason "NotSent".
+   */
+  readonly maySend?: () => boolean;
+}
+
+export interface PatchOptions extends WriteOptions {
   readonly subresource?: "status";
   /** JSON merge patch (RFC 7386, the default), strategic merge patch, or server-side apply. */
   readonly type?: "merge" | "strategic" | "apply";
@@ -58,9 +66,14 @@ export interface PatchOptions {
   readonly force?: boolean;
 }
 
-export interface DeleteOptions {
+export interface DeleteOptions extends WriteOptions {
   /** Deletes only this incarnation of the object. */
   readonly uid?: string;
+}
+
+/** What a call rejects with when `maySend` said no. */
+export function notSent(): KubeError {
+  return new KubeError({ code: 0, reason: "NotSent", message: "the request was not sent: its sender may not write any more" });
 }
 
 /** Every call rejects with KubeError. A caller that wants a timeout shorter than the client's own passes a signal. */
@@ -69,11 +82,11 @@ export interface KubeClient {
   list<T extends KubeObject>(type: ResourceType<T>, options?: ListOptions): Promise<{ items: T[]; resourceVersion: string }>;
   /** Ends (returns) when the server closes the watch; throws KubeError 410 when the version is too old. */
   watch<T extends KubeObject>(type: ResourceType<T>, options: WatchOptions): AsyncIterable<WatchEvent<T>>;
-  create<T extends KubeObject>(type: ResourceType<T>, object: T): Promise<T>;
+  create<T extends KubeObject>(type: ResourceType<T>, object: T, options?: WriteOptions): Promise<T>;
   /** A `metadata.resourceVersion` inside the patch makes it conditional (409 when the object has moved on). */
   patch<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, patch: object, options?: PatchOptions): Promise<T>;
   /** Replaces the object (PUT); `metadata.resourceVersion` makes it conditional. */
-  replace<T extends KubeObject>(type: ResourceType<T>, object: T): Promise<T>;
+  replace<T extends KubeObject>(type: ResourceType<T>, object: T, options?: WriteOptions): Promise<T>;
   delete<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, options?: DeleteOptions): Promise<void>;
   /** Resolves when the API server answers something cheap within so many milliseconds; rights do not matter. Waits for no other call. */
   probe(timeoutMs: number): Promise<void>;

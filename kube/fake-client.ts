@@ -4,8 +4,8 @@
  * collection, field ownership of server-side apply.
  */
 import { isDeepStrictEqual } from "node:util";
-import { KubeError } from "./client.ts";
-import type { DeleteOptions, KubeClient, ListOptions, ObjectName, PatchOptions, WatchEvent, WatchOptions } from "./client.ts";
+import { KubeError, notSent } from "./client.ts";
+import type { DeleteOptions, KubeClient, ListOptions, ObjectName, PatchOptions, WatchEvent, WatchOptions, WriteOptions } from "./client.ts";
 import { FakeWatches } from "./fake-watches.ts";
 import { mergePatch, strategicMergePatch } from "./fake-patch.ts";
 import { matchesList } from "./fake-selectors.ts";
@@ -150,8 +150,8 @@ export class FakeKubeClient implements KubeClient {
     }
   }
 
-  async create<T extends KubeObject>(type: ResourceType<T>, object: T): Promise<T> {
-    await this.#enter({ verb: "create", plural: type.plural, name: nameOf(object), body: asJson(object) });
+  async create<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
+    await this.#enter({ verb: "create", plural: type.plural, name: nameOf(object), body: asJson(object) }, options);
     const answer = this.#answers.get(typeKey(type));
     // An answer to a question of this type is an object of it.
     if (answer !== undefined) return structuredClone(answer(asJson(object))) as T;
@@ -159,7 +159,7 @@ export class FakeKubeClient implements KubeClient {
   }
 
   async patch<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, patch: object, options: PatchOptions = {}): Promise<T> {
-    await this.#enter({ verb: "patch", plural: type.plural, name, body: asJson(patch), options });
+    await this.#enter({ verb: "patch", plural: type.plural, name, body: asJson(patch), options }, options);
     const copy = asJson(patch);
     const existing = this.#table(type).get(keyOf(name));
     if (existing === undefined && options.type === "apply" && options.subresource === undefined) {
@@ -174,14 +174,14 @@ export class FakeKubeClient implements KubeClient {
     return structuredClone(this.#update(type, { existing: found, next: patched, status: options.subresource === "status" }));
   }
 
-  async replace<T extends KubeObject>(type: ResourceType<T>, object: T): Promise<T> {
-    await this.#enter({ verb: "replace", plural: type.plural, name: nameOf(object), body: asJson(object) });
+  async replace<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
+    await this.#enter({ verb: "replace", plural: type.plural, name: nameOf(object), body: asJson(object) }, options);
     const existing = this.#find(type, object.metadata);
     return structuredClone(this.#update(type, { existing, next: asJson(object), status: false }));
   }
 
   async delete<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, options: DeleteOptions = {}): Promise<void> {
-    await this.#enter({ verb: "delete", plural: type.plural, name });
+    await this.#enter({ verb: "delete", plural: type.plural, name }, options);
     const existing = this.#find(type, name);
     if (options.uid !== undefined && options.uid !== existing.metadata.uid) throw conflict(type, `uid is ${existing.metadata.uid}, not ${options.uid}`);
     this.remove(type, name);
@@ -197,9 +197,10 @@ export class FakeKubeClient implements KubeClient {
     if (this.#down || this.#hanging) throw unreachable();
   }
 
-  async #enter(call: Call): Promise<void> {
+  async #enter(call: Call, { maySend }: WriteOptions = {}): Promise<void> {
     this.calls.push(call);
     await this.#reach();
+    if (maySend?.() === false) throw notSent();
     const index = this.#failures.findIndex(
       ({ failure }) => (failure.verb ?? call.verb) === call.verb && (failure.plural ?? call.plural) === call.plural,
     );

@@ -5,7 +5,7 @@ import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import type { Clock } from "../sys/clock.ts";
 import { systemRandom, type Random } from "../sys/random.ts";
 import { KubeError } from "./client.ts";
-import type { DeleteOptions, KubeClient, ListOptions, ObjectName, PatchOptions, WatchEvent, WatchOptions } from "./client.ts";
+import type { DeleteOptions, KubeClient, ListOptions, ObjectName, PatchOptions, WatchEvent, WatchOptions, WriteOptions } from "./client.ts";
 import { HttpConnection, statusError, toKubeError, type HttpRequest } from "./http-connection.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import type { KubeObject, ResourceType } from "./objects.ts";
@@ -20,6 +20,11 @@ export interface KubeClientOptions {
   readonly random?: Random;
   /** For everything but watches; 10,000 by default. */
   readonly requestTimeoutMs?: number;
+  /**
+   * The `timeout` that every write carries: past it the API server makes no change any more, and answers 504. Whole
+   * milliseconds; absent, the server's own (60 s) is in effect.
+   */
+  readonly writeTimeoutMs?: number;
   /** Requests in flight at once, watches not counted; 16 by default. */
   readonly maxInFlight?: number;
   /** A watch that is silent for so long is taken for dead; bookmarks come every minute. 150,000 by default. */
@@ -38,9 +43,18 @@ export function loadKubeConfig(): KubeConfig {
   return kubeConfig;
 }
 
-/** Connects nothing yet: the first call does. `close` cuts all connections. */
+/** Connects nothing yet: the first call does. `close` cuts all connections, and what they had yet to deliver is lost. */
 export function createKubeClient(options: KubeClientOptions): KubeClient & { close(): void } {
   return new HttpKubeClient(options);
+}
+
+interface WriteRequest {
+  readonly method: "POST" | "PUT" | "PATCH" | "DELETE";
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | undefined>>;
+  /** JSON when nothing is said. */
+  readonly contentType?: string;
+  readonly body: string;
 }
 
 interface ListAnswer {
@@ -54,6 +68,7 @@ class HttpKubeClient implements KubeClient {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #requestTimeoutMs: number;
+  readonly #writeTimeout: string | undefined;
   readonly #watchIdleMs: number;
 
   constructor(options: KubeClientOptions) {
@@ -62,6 +77,7 @@ class HttpKubeClient implements KubeClient {
     this.#clock = options.clock;
     this.#random = options.random ?? systemRandom;
     this.#requestTimeoutMs = options.requestTimeoutMs ?? 10_000;
+    this.#writeTimeout = options.writeTimeoutMs === undefined ? undefined : `${options.writeTimeoutMs}ms`;
     this.#watchIdleMs = options.watchIdleMs ?? 150_000;
   }
 
@@ -122,9 +138,9 @@ class HttpKubeClient implements KubeClient {
     }
   }
 
-  create<T extends KubeObject>(type: ResourceType<T>, object: T): Promise<T> {
+  create<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
     const body = JSON.stringify(identified(type, object));
-    return this.#ask<T>(type, { method: "POST", path: collectionPath(type, object.metadata.namespace), headers: { "content-type": "application/json" }, body });
+    return this.#write<T>(type, { method: "POST", path: collectionPath(type, object.metadata.namespace), body }, options);
   }
 
   patch<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, patch: object, options: PatchOptions = {}): Promise<T> {
@@ -133,21 +149,21 @@ class HttpKubeClient implements KubeClient {
       fieldManager: options.fieldManager ?? (apply ? "herald" : undefined),
       force: apply && options.force === true ? "true" : undefined,
     };
-    const path = objectPath(type, name) + (options.subresource === undefined ? "" : `/${options.subresource}`) + queryOf(query);
+    const path = objectPath(type, name) + (options.subresource === undefined ? "" : `/${options.subresource}`);
     // Server-side apply wants the kind and the name in the body.
     const body = JSON.stringify(apply ? { apiVersion: apiVersion(type), kind: type.kind, ...patch, metadata: { ...Reflect.get(patch, "metadata"), ...name } } : patch);
-    return this.#ask<T>(type, { method: "PATCH", path, headers: { "content-type": patchTypes[options.type ?? "merge"] }, body });
+    return this.#write<T>(type, { method: "PATCH", path, query, contentType: patchTypes[options.type ?? "merge"], body }, options);
   }
 
-  replace<T extends KubeObject>(type: ResourceType<T>, object: T): Promise<T> {
+  replace<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
     const body = JSON.stringify(identified(type, object));
-    return this.#ask<T>(type, { method: "PUT", path: objectPath(type, object.metadata), headers: { "content-type": "application/json" }, body });
+    return this.#write<T>(type, { method: "PUT", path: objectPath(type, object.metadata), body }, options);
   }
 
   async delete<T extends KubeObject>(type: ResourceType<T>, name: ObjectName, options: DeleteOptions = {}): Promise<void> {
     const preconditions = options.uid === undefined ? {} : { preconditions: { uid: options.uid } };
     const body = JSON.stringify({ apiVersion: "v1", kind: "DeleteOptions", ...preconditions });
-    await this.#ask(type, { method: "DELETE", path: objectPath(type, name), headers: { "content-type": "application/json" }, body });
+    await this.#write(type, { method: "DELETE", path: objectPath(type, name), body }, options);
   }
 
   async probe(timeoutMs: number): Promise<void> {
@@ -157,6 +173,12 @@ class HttpKubeClient implements KubeClient {
       // A refusal is an answer; 5xx may be a proxy's word about an API server that is away.
       if (!(error instanceof KubeError && error.code >= 400 && error.code < 500)) throw error;
     }
+  }
+
+  #write<R>(type: { plural: string }, request: WriteRequest, { maySend }: WriteOptions): Promise<R> {
+    const { method, body, query = {}, contentType = "application/json" } = request;
+    const path = request.path + queryOf({ ...query, timeout: this.#writeTimeout });
+    return this.#ask<R>(type, { method, path, headers: { "content-type": contentType }, body, ...(maySend === undefined ? {} : { maySend }) });
   }
 
   #ask<R>(type: { plural: string }, request: Omit<HttpRequest, "timeoutMs">): Promise<R> {

@@ -4,16 +4,20 @@
  */
 import http from "node:http";
 import https from "node:https";
-import { createSecureContext } from "node:tls";
+import net from "node:net";
+import type { Duplex } from "node:stream";
+import { createSecureContext, TLSSocket } from "node:tls";
 import type { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import type { Clock, Timer } from "../sys/clock.ts";
 import { readTextFileIfPresent } from "../sys/files.ts";
-import { KubeError } from "./client.ts";
+import { KubeError, notSent } from "./client.ts";
 
 /** How long credentials are used before they are asked for again: a service account's token file is renewed hourly. */
 const credentialsMs = 60_000;
 /** The largest answer taken into memory: a page of 500 objects is far below. */
 const maxBodyBytes = 64 * 1024 * 1024;
+/** Longest silence while a connection with TLS is made. */
+const connectMs = 10_000;
 /** Idle time after which the kernel asks whether the other end is alive. */
 const tcpKeepAliveMs = 15_000;
 
@@ -26,6 +30,8 @@ export interface HttpRequest {
   /** How long until the answer has begun (a watch) or ended (everything else), in milliseconds. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  /** As in WriteOptions: asked when the connection is there. */
+  readonly maySend?: () => boolean;
 }
 
 interface Credentials {
@@ -81,9 +87,15 @@ export class HttpConnection {
     });
   }
 
-  /** Closes the idle connections and cuts the others. */
+  /** Closes the idle connections and cuts the others: what the kernel still had to deliver on them is lost. */
   close(): void {
-    this.#last?.agent.destroy();
+    const agent = this.#last?.agent;
+    for (const socket of Object.values(agent?.sockets ?? {}).flat()) {
+      if (socket === undefined) continue;
+      dropUndelivered(socket);
+      socket.destroy(new Error("the client was closed"));
+    }
+    agent?.destroy();
   }
 
   /** Where the API server is, for messages; "" before the first request. */
@@ -199,7 +211,7 @@ function makeAgent(options: { server: URL; tls: https.AgentOptions; proxyAgent: 
   if (server.protocol === "http:") return new http.Agent(kept);
   // One context for all connections: else each has the certificates in memory, and each request compares their text.
   const { ca, cert, key, ...rest } = tls;
-  return new https.Agent({ ...kept, ...rest, secureContext: createSecureContext({ ca, cert, key }) });
+  return new ResettableAgent({ ...kept, ...rest, secureContext: createSecureContext({ ca, cert, key }) });
 }
 
 function open(credentials: Credentials, request: HttpRequest, timer: Deadline): Promise<http.IncomingMessage> {
@@ -217,9 +229,62 @@ function open(credentials: Credentials, request: HttpRequest, timer: Deadline): 
       const cut = error.code === "ECONNRESET" || error.code === "EPIPE";
       reject(outgoing.reusedSocket && cut ? new StaleConnection(error.message, { cause: error }) : error);
     });
-    timer.guard(outgoing);
-    outgoing.end(body);
+    // A request given up must not be delivered later.
+    timer.guard({
+      destroy(error) {
+        if (outgoing.socket !== null) dropUndelivered(outgoing.socket);
+        outgoing.destroy(error);
+      },
+    });
+    const { maySend } = request;
+    if (maySend === undefined) outgoing.end(body);
+    else {
+      const send = (): void => void (maySend() ? outgoing.end(body) : outgoing.destroy(notSent()));
+      // Once it is connected, what is written goes to the kernel at once. A connection with TLS comes to us as far as that.
+      outgoing.once("socket", (socket) => void (socket.connecting ? socket.once("connect", send) : send()));
+    }
   });
+}
+
+/** The TCP connections below our TLS connections. */
+const below = new WeakMap<Duplex, net.Socket>();
+
+/**
+ * An agent whose connections can be reset. Closed in the ordinary way, even by the end of the process, a connection is
+ * still the kernel's, which goes on for a minute and more to deliver what was written: a write of somebody who was cut
+ * off, and is not the leader any more, would arrive once the cable is back.
+ */
+class ResettableAgent extends https.Agent {
+  override createConnection(options: https.RequestOptions & { servername?: string }, callback: (error: Error | null, socket: Duplex) => void): undefined {
+    // The agent's options name host and port.
+    const socket = net.connect(options as net.TcpNetConnectOpts);
+    const failed = (error: Error): void => callback(error, socket);
+    socket.once("error", failed);
+    // Whoever waits for it may be gone by then.
+    socket.setTimeout(connectMs, () => void socket.destroy(new Error(`no connection within ${connectMs / 1000} s`)));
+    socket.once("connect", () => {
+      socket.off("error", failed);
+      const secure = super.createConnection({ ...options, socket } as https.RequestOptions);
+      if (secure === undefined || secure === null) return;
+      below.set(secure, socket);
+      secure.once("error", failed);
+      secure.once("secureConnect", () => {
+        socket.setTimeout(0);
+        secure.off("error", failed);
+        callback(null, secure);
+      });
+    });
+  }
+}
+
+/**
+ * Makes the end of this connection a reset. What Node has for it, `resetAndDestroy`, first waits until all is written;
+ * the mark that it sets says the same to `destroy`.
+ */
+function dropUndelivered(socket: Duplex): void {
+  const tcp = below.get(socket) ?? socket;
+  // One that a proxy's agent made is not ours to reset.
+  if (tcp instanceof net.Socket && !(tcp instanceof TLSSocket)) Reflect.set(tcp, "resetAndClosing", true);
 }
 
 async function readBody(response: http.IncomingMessage, timer: Deadline): Promise<string> {

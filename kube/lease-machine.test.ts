@@ -1,9 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { seededRandom, type Random } from "../sys/random.ts";
-import { LeaseMachine, type LeaseInput, type LeaseOutput, type LeaseTimings, type ObservedLease } from "./lease-machine.ts";
-
-const timings = { leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2_000 };
+import { LAST_WRITE_MS, WRITE_TIMEOUT_MS } from "./client-fence.ts";
+import { LEASE_TIMINGS as timings, LeaseMachine, type LeaseInput, type LeaseOutput, type LeaseTimings, type ObservedLease } from "./lease-machine.ts";
 
 interface Weather {
   /** Probability that a request or its answer is lost. */
@@ -30,10 +29,14 @@ interface Happening {
 class Simulation {
   now = 0;
   lease: ObservedLease | undefined;
+  /** When the last write that each leader may have sent takes effect at the latest. */
+  readonly #writesEnd = new Map<Candidate, number>();
   /** Most leaders at any one moment. */
   worst = 0;
   /** True time without any leader, summed. */
   leaderless = 0;
+  /** Writes of a leader that could still take effect when the next one began. */
+  trespasses = 0;
   weather: Weather;
   readonly candidates: Candidate[] = [];
   readonly #random: Random;
@@ -59,6 +62,12 @@ class Simulation {
     if (!candidate.alive) return;
     for (const output of candidate.machine.handle(input, this.#local(candidate))) this.#perform(candidate, output);
     this.worst = Math.max(this.worst, this.leaders.length);
+  }
+
+  /** Every leader writes ten times a second as long as it may; each write takes effect `ms` of true time later. */
+  letWrite({ lastWriteMs, ms }: { lastWriteMs: number; ms: number }): void {
+    for (const candidate of this.candidates) if (candidate.alive && candidate.machine.leadsFor(lastWriteMs, this.#local(candidate))) this.#writesEnd.set(candidate, this.now + ms);
+    this.#at(100, () => this.letWrite({ lastWriteMs, ms }));
   }
 
   get leaders(): Candidate[] {
@@ -105,6 +114,7 @@ class Simulation {
   }
 
   #perform(candidate: Candidate, output: LeaseOutput): void {
+    if (output.kind === "startedLeading") for (const [other, until] of this.#writesEnd) if (other !== candidate && until > this.now) this.trespasses += 1;
     if (output.kind !== "read" && output.kind !== "write") return;
     const { loss, maxLatencyMs } = this.weather;
     const { request } = output;
@@ -151,6 +161,33 @@ describe("LeaseMachine", () => {
     expect(Math.max(...worst)).toBeGreaterThan(1);
   });
 
+  for (const { title, lastWriteMs, slowMs } of [
+    { title: "no write of a leader that died or lost its Lease takes effect when the next one leads", lastWriteMs: LAST_WRITE_MS, slowMs: 500 },
+    { title: "the checker can fail: writes without a timeout", lastWriteMs: LAST_WRITE_MS, slowMs: 15_000 },
+  ]) {
+    test(title, () => {
+      let changes = 0;
+      const trespasses = Array.from({ length: 60 }, (_, seed) => {
+        const simulation = new Simulation({ seed, count: 3, weather: { loss: 0, maxLatencyMs: 100, drift: 0.1 } });
+        simulation.letWrite({ lastWriteMs, ms: WRITE_TIMEOUT_MS + slowMs });
+        simulation.runFor(20_000);
+        const [leader] = simulation.leaders;
+        if (leader === undefined) throw new Error("nobody leads");
+        // Half of them die, half go on without a renewal.
+        if (seed % 2 === 0) leader.alive = false;
+        else simulation.weather = { loss: 1, maxLatencyMs: 100, drift: 0.1 };
+        simulation.runFor(14_000);
+        simulation.weather = { loss: 0, maxLatencyMs: 100, drift: 0.1 };
+        simulation.runFor(10_000);
+        if (!simulation.leaders.includes(leader)) changes += 1;
+        return simulation.trespasses;
+      });
+      expect(changes).toBeGreaterThan(30);
+      if (slowMs < WRITE_TIMEOUT_MS) expect(trespasses.filter((count) => count > 0)).toEqual([]);
+      else expect(Math.max(...trespasses)).toBeGreaterThan(0);
+    });
+  }
+
   test("in good weather leadership stays where it is", () => {
     const simulation = new Simulation({ seed: 1, count: 3, weather: { loss: 0, maxLatencyMs: 20, drift: 0.01 } });
     simulation.runFor(10_000);
@@ -195,6 +232,18 @@ describe("LeaseMachine", () => {
     }
     expect(machine.nextTimeout()).toBe(10_000);
     expect(machine.handle({ kind: "timeout" }, 10_000)).toContainEqual({ kind: "stoppedLeading", reason: "lost" });
+  });
+
+  test("whether a leader leads for so long goes by the time, though no timer has fired since", () => {
+    const machine = new LeaseMachine({ identity: "me", timings, random: seededRandom(1) });
+    const lease: ObservedLease = { holder: "me", durationMs: 15_000, transitions: 0, resourceVersion: "1", fingerprint: "1" };
+    machine.handle({ kind: "start" }, 0);
+    machine.handle({ kind: "answered", request: 1, lease: undefined }, 0);
+    expect(machine.leadsFor(0, 0)).toBe(false);
+    machine.handle({ kind: "answered", request: 2, lease }, 900);
+    expect([machine.leadsFor(1_000, 8_999), machine.leadsFor(1_000, 9_000), machine.leadsFor(0, 9_999), machine.leadsFor(0, 10_000)]).toEqual([true, false, true, false]);
+    machine.handle({ kind: "stop" }, 1_000);
+    expect(machine.leadsFor(0, 1_000)).toBe(false);
   });
 
   test("an answer to a forgotten request changes nothing", () => {

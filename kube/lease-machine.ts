@@ -6,6 +6,9 @@
  * Why there are never two leaders: a leader's deadline (10 s) runs from the moment it *sent* its last successful write, a
  * candidate's (15 s) from the moment it *saw* that write, which is later. Only clocks that run at rates more than 1.5 times
  * apart break it. Writes are conditional on the version read, so of two candidates one wins.
+ *
+ * What the leader writes elsewhere is another matter: a write takes effect later than it is sent, and may hang in between.
+ * `client-fence.ts` tells how it is kept within the leader's time.
  */
 
 /** Monotonic milliseconds. */
@@ -19,6 +22,9 @@ export interface LeaseTimings {
   /** Between renewals. A candidate looks twice as often, so that a released Lease is taken within about a second. 2,000 by default. */
   readonly retryPeriodMs: number;
 }
+
+/** What client-go's candidates have too. */
+export const LEASE_TIMINGS: LeaseTimings = { leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2_000 };
 
 /** A Lease as the machine sees it. */
 export interface ObservedLease {
@@ -95,6 +101,14 @@ export class LeaseMachine {
 
   get isLeader(): boolean {
     return this.#leading;
+  }
+
+  /**
+   * Whether we lead, and still will in `ms` milliseconds even if no renewal succeeds. It asks the time rather than whether
+   * a timer has fired: in a process that stood still (paused, starved) work goes on before the timers do.
+   */
+  leadsFor(ms: number, now: Instant): boolean {
+    return this.#leading && now + ms < this.#renewedAt + this.#timings.renewDeadlineMs;
   }
 
   /** Runs to completion; never throws. `now` never goes back. */

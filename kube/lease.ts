@@ -7,7 +7,7 @@ import { type Clock, rfc3339Micros, sleep, type Timer } from "../sys/clock.ts";
 import type { Logger } from "../sys/log.ts";
 import type { Random } from "../sys/random.ts";
 import { KubeError, type KubeClient } from "./client.ts";
-import { LeaseMachine, type LeaseInput, type LeaseOutput, type LeaseWrite, type ObservedLease } from "./lease-machine.ts";
+import { LEASE_TIMINGS, LeaseMachine, type LeaseInput, type LeaseOutput, type LeaseWrite, type ObservedLease } from "./lease-machine.ts";
 import { leases, type Lease } from "./objects.ts";
 
 export interface LeaderElectorOptions {
@@ -45,7 +45,7 @@ export class LeaderElector {
 
   constructor(options: LeaderElectorOptions) {
     this.#options = options;
-    const { leaseDurationMs = 15_000, renewDeadlineMs = 10_000, retryPeriodMs = 2_000, identity, random } = options;
+    const { leaseDurationMs, renewDeadlineMs, retryPeriodMs, identity, random } = { ...LEASE_TIMINGS, ...options };
     this.#machine = new LeaseMachine({ identity, random, timings: { leaseDurationMs, renewDeadlineMs, retryPeriodMs } });
     this.#stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve;
@@ -70,6 +70,11 @@ export class LeaderElector {
 
   get isLeader(): boolean {
     return this.#machine.isLeader;
+  }
+
+  /** Whether we lead, and still will in `ms` milliseconds even if no renewal succeeds. */
+  leadsFor(ms: number): boolean {
+    return this.#machine.leadsFor(ms, this.#options.clock.now());
   }
 
   #input(input: LeaseInput): void {
