@@ -1,10 +1,11 @@
 /** What tests look at in a lab: Services as the API has them, events, statuses, and who answers on the wire. */
 import assert from "node:assert/strict";
+import type { Capture } from "./capture.ts";
 import { CLIENT, type Lab } from "./lab.ts";
 import { eventually } from "./eventually.ts";
 
-/** A budget for what takes a moment. */
-export const WITHIN = { timeoutMs: 20_000 } as const;
+/** A budget for what takes a moment, on a machine that is three times as slow and stands still now and then. */
+export const WITHIN = { timeoutMs: 60_000 } as const;
 
 /** A condition as the API spells it. */
 export interface ConditionView {
@@ -59,7 +60,7 @@ export async function assignmentOf(lab: Lab, name: string): Promise<ConditionVie
 export async function expectRefusal(lab: Lab, name: string, expected: { readonly status: "True" | "False"; readonly reason: string; readonly event: string; readonly says: RegExp }): Promise<void> {
   await eventually(async () => {
     const condition = await assignmentOf(lab, name);
-    assert.deepEqual([condition?.status, condition?.reason], [expected.status, expected.reason], condition?.message);
+    assert.deepEqual([condition?.status, condition?.reason], [expected.status, expected.reason], JSON.stringify(condition));
     assert.match(condition?.message ?? "", expected.says);
   }, { ...WITHIN, what: `${name}'s condition says ${expected.reason}` });
   await eventually(async () => {
@@ -100,25 +101,51 @@ export async function leaderOf(lab: Lab, name: string): Promise<string | undefin
   return statuses.length === 1 ? statuses[0]?.status?.node : undefined;
 }
 
+/** Waits until the capture has so many frames that are wanted, and returns them: a frame is sent again, and tcpdump comes to it, when they can. */
+export async function untilCaptured(capture: Capture, isWanted: (line: string) => boolean, count: number, what: string): Promise<string[]> {
+  return eventually(async () => {
+    const lines = await capture.frames();
+    const wanted = lines.filter(isWanted);
+    assert.ok(wanted.length >= count, `${wanted.length} of ${count}, among ${lines.length} frames:\n${lines.slice(-20).join("\n")}`);
+    return wanted;
+  }, { ...WITHIN, what });
+}
+
 /** Waits until exactly one ServiceL2Status names a node for the Service. */
 export async function settledLeader(lab: Lab, name: string): Promise<string> {
   return eventually(async () => {
     const leader = await leaderOf(lab, name);
-    assert.ok(leader !== undefined, `${name} has no single ServiceL2Status`);
+    assert.ok(leader !== undefined, `${name} has no single ServiceL2Status: ${JSON.stringify(await l2StatusesOf(lab, name))}`);
     return leader;
   }, { ...WITHIN, what: `one ServiceL2Status for ${name}` });
 }
 
 /** Exactly one MAC answers for the address, seen from the client, and it is this node's. */
 export async function expectAnswerFrom(lab: Lab, address: string, node: string): Promise<void> {
-  const macs = await lab.arping(CLIENT, address, { count: 3 });
-  assert.deepEqual([...new Set(macs)], [await lab.nodeMac(node)], `who answers for ${address}`);
+  const macs = [...new Set(await lab.arping(CLIENT, address, { count: 3 }))];
+  const mac = await lab.nodeMac(node);
+  assert.deepEqual(macs, [mac], `for ${address} answers ${macs.join(" and ") || "nobody"} instead of ${mac} of ${node}`);
+}
+
+/** Waits until exactly this node answers for the address. One question that is not answered says little: whoever answers or asks may just be standing still. */
+export async function untilAnswerFrom(lab: Lab, address: string, node: string): Promise<void> {
+  await eventually(() => expectAnswerFrom(lab, address, node), { ...WITHIN, what: `${node} answers for ${address}` });
+}
+
+/** Waits until one node leads the Service and is the only one that answers for its address, while both may still change. @returns the node */
+export async function answeringLeader(lab: Lab, name: string, address: string, isWanted: (node: string) => boolean = () => true): Promise<string> {
+  return eventually(async () => {
+    const leader = await leaderOf(lab, name);
+    assert.ok(leader !== undefined && isWanted(leader), `${leader ?? "nobody"} leads ${name}`);
+    await expectAnswerFrom(lab, address, leader);
+    return leader;
+  }, { ...WITHIN, what: `one leader of ${name} that answers for ${address}` });
 }
 
 /** Waits until this node is the Service's leader and the only one that answers for the address. */
 export async function expectLeader(lab: Lab, name: string, address: string, node: string): Promise<void> {
   await eventually(async () => assert.equal(await leaderOf(lab, name), node), { ...WITHIN, what: `${node} leads ${name}` });
-  await eventually(() => expectAnswerFrom(lab, address, node), { ...WITHIN, what: `${node} answers for ${address}` });
+  await untilAnswerFrom(lab, address, node);
 }
 
 /** Waits until nobody answers for the address, asked several times. */

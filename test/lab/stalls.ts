@@ -2,12 +2,16 @@
 import assert from "node:assert/strict";
 import type { Capture } from "./capture.ts";
 import type { Lab } from "./lab.ts";
+import { pause } from "./poll.ts";
 
 /**
  * A speaker that says nothing for longer may lose its addresses and be right to: it can't be told from one that died
  * (docs/leadership.md, the profile `default`). Below this nothing moves. Milliseconds.
  */
 export const FORGIVEN_SILENCE_MS = 290;
+
+/** How long tcpdump may be behind. */
+const CATCH_UP_MS = 10_000;
 
 /** A time in which a speaker sent nothing, though it ran before and after. */
 export interface Silence {
@@ -52,10 +56,21 @@ export class Heartbeats {
     try {
       await assertion();
     } catch (error) {
+      await this.#untilSeen(Date.now());
       const silences = (await this.silences()).filter(({ node }) => !except.includes(node));
       const message = error instanceof Error ? error.message : String(error);
       if (silences.length === 0) throw new Error(`${message} (and no speaker${except.length > 0 ? ` but ${except.join(", ")}` : ""} was silent for more than ${FORGIVEN_SILENCE_MS} ms)`, { cause: error });
       console.log(`not held against Herald, since speakers stood still (${describeSilences(silences)}): ${message}`);
+    }
+  }
+
+  /** Waits until tcpdump, which may stand still too, has come to that moment (Unix ms); not for ever, since all may be silent. */
+  async #untilSeen(atMs: number): Promise<void> {
+    const end = performance.now() + CATCH_UP_MS;
+    while (performance.now() < end) {
+      const [seconds = "0"] = (await this.#capture.frames()).at(-1)?.split(" ") ?? [];
+      if (Number(seconds) * 1000 >= atMs) return;
+      await pause(200);
     }
   }
 }

@@ -45,7 +45,7 @@ export function backendPod(drainSeconds = 0): object {
       imagePullPolicy: "IfNotPresent",
       env: [field("POD_NAME", "metadata.name"), field("NODE_NAME", "spec.nodeName"), { name: "DRAIN_SECONDS", value: String(drainSeconds) }],
       ports: [{ name: "http", containerPort: BACKEND_PORTS.http }, { name: "udp", containerPort: BACKEND_PORTS.udp, protocol: "UDP" }],
-      readinessProbe: { httpGet: { path: "/healthz", port: BACKEND_PORTS.http }, periodSeconds: 1 },
+      readinessProbe: { httpGet: { path: "/healthz", port: BACKEND_PORTS.http }, periodSeconds: 1, timeoutSeconds: 10 },
     }],
   };
 }

@@ -21,8 +21,8 @@ export async function install({ lab, say }: InstallationContext): Promise<void> 
   assert.deepEqual(speakers.toSorted(), lab.allNodes);
   const holder = await eventually(async () => {
     const leases = JSON.parse(await lab.kubectl(["get", "leases", "-n", HERALD_NAMESPACE, "-o", "json"])) as { items: { spec: { holderIdentity?: string } }[] };
-    assert.equal(leases.items.length, 1);
-    assert.ok(leases.items[0]?.spec.holderIdentity);
+    assert.equal(leases.items.length, 1, JSON.stringify(leases.items));
+    assert.ok(leases.items[0]?.spec.holderIdentity, "nobody holds the Lease");
     return leases.items[0].spec.holderIdentity;
   }, { ...WITHIN, what: "a controller that holds the Lease" });
   say(`${holder} leads`);
@@ -36,10 +36,10 @@ export async function uninstall({ lab, say }: InstallationContext): Promise<void
   const address = await eventually(async () => {
     const found = await lab.get("service", "default", "last") as { status: { loadBalancer: { ingress?: { ip: string }[] } } };
     const ip = found.status.loadBalancer.ingress?.[0]?.ip;
-    assert.ok(ip !== undefined);
-    assert.notDeepEqual(await lab.arping("client", ip), []);
+    assert.ok(ip !== undefined, "no address yet");
+    assert.notDeepEqual(await lab.arping("client", ip), [], `nobody answers for ${ip}`);
     return ip;
-  }, { timeoutMs: 60_000, what: "somebody who answers for a last Service" });
+  }, { timeoutMs: 120_000, what: "somebody who answers for a last Service" });
   await lab.stopHerald();
   assert.deepEqual(await lab.arping("client", address, { count: 3 }), []);
   assert.equal((await lab.kubectl(["get", "deployments,daemonsets,pods", "-n", HERALD_NAMESPACE, "-o", "name"])).trim(), "");

@@ -42,7 +42,7 @@ ${placeLines}      containers:
       - name: web
         image: ${labImageReference("backend")}
         ports: [{containerPort: 8080}${udp ? ", {containerPort: 8081, protocol: UDP}" : ""}]
-        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, timeoutSeconds: 10}
         env:
         - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
         - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
