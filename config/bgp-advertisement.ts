@@ -18,6 +18,8 @@ export interface BgpAdvertisement {
   readonly aggregationLength: Readonly<Record<IpFamily, number>>;
   /** LOCAL_PREF of the routes, 0 to 4294967295; 0 is the same as none. */
   readonly localPref: number;
+  /** How many times more our own number is in the AS_PATH, 0 to 10. */
+  readonly asPathPrepend: number;
   /** Sorted by their text, none twice. */
   readonly communities: readonly BgpCommunity[];
   /** ORed; empty means every node. */
@@ -41,6 +43,7 @@ export interface AdvertisementContext {
 const LENGTH_FIELD: Readonly<Record<IpFamily, string>> = { IPv4: "aggregationLength", IPv6: "aggregationLengthV6" };
 const MIN_LENGTH: Readonly<Record<IpFamily, number>> = { IPv4: 1, IPv6: 0 };
 const MAX_LOCAL_PREF = 0xffff_ffff;
+const MAX_AS_PATH_PREPEND = 10;
 /** Communities that fit one route as MetalLB sends it; more would not fit the attribute's usual size. */
 const MAX_COMMUNITIES = 63;
 
@@ -66,7 +69,8 @@ export function readBgpAdvertisement(object: { readonly name: string; readonly s
     pools: pools.map((pool) => pool.name).sort(),
     peers: readUniqueStrings(fieldOf(spec, "peers", specField), "peers"),
     aggregationLength,
-    localPref: readLocalPref(fieldOf(spec, "localPref", specField)),
+    localPref: readUpTo(MAX_LOCAL_PREF, fieldOf(spec, "localPref", specField), "local preference"),
+    asPathPrepend: readUpTo(MAX_AS_PATH_PREPEND, fieldOf(spec, "asPathPrepend", specField), "AS path prepend"),
     communities: readCommunities(fieldOf(spec, "communities", specField), context.communityNames),
     nodeSelectors: readSelectors(fieldOf(spec, "nodeSelectors", specField), "nodeSelectors"),
     serviceSelectors,
@@ -82,10 +86,11 @@ function readLength(spec: JsonObject, parent: Field, family: IpFamily): number {
   return max;
 }
 
-function readLocalPref(field: Field): number {
+/** A number from 0 on, which is the same as none. */
+function readUpTo(max: number, field: Field, what: string): number {
   const value = readInteger(field) ?? 0;
-  if (value >= 0 && value <= MAX_LOCAL_PREF) return value;
-  field.errors.add(field.path, `invalid local preference ${value}: must be from 0 to ${MAX_LOCAL_PREF}`);
+  if (value >= 0 && value <= max) return value;
+  field.errors.add(field.path, `invalid ${what} ${value}: must be from 0 to ${max}`);
   return 0;
 }
 

@@ -185,15 +185,15 @@ describe("a BGPAdvertisement", () => {
 
   it("has defaults, and reaches every pool", () => {
     expect(valid({ advertisements: [ad(undefined)], pools }).advertisements).toEqual([
-      { name: "x", pools: ["v4", "v6"], peers: [], aggregationLength: { IPv4: 32, IPv6: 128 }, localPref: 0, communities: [], nodeSelectors: [], serviceSelectors: [] },
+      { name: "x", pools: ["v4", "v6"], peers: [], aggregationLength: { IPv4: 32, IPv6: 128 }, localPref: 0, asPathPrepend: 0, communities: [], nodeSelectors: [], serviceSelectors: [] },
     ]);
   });
 
   it("keeps what its author says, with communities by value and by name", () => {
-    const spec = { ipAddressPoolSelectors: [{ matchLabels: { tier: "gold" } }], aggregationLength: 28, localPref: 4294967295, communities: ["noexport", "7:7", "large:1:2:3"], peers: ["b", "a"], nodeSelectors: [zone("a")] };
+    const spec = { ipAddressPoolSelectors: [{ matchLabels: { tier: "gold" } }], aggregationLength: 28, localPref: 4294967295, asPathPrepend: 10, communities: ["noexport", "7:7", "large:1:2:3"], peers: ["b", "a"], nodeSelectors: [zone("a")] };
     const communities = [object({ communities: [{ name: "noexport", value: "65535:65281" }] })];
     expect(valid({ advertisements: [ad(spec)], pools, communities }).advertisements).toMatchObject([
-      { pools: ["v4"], aggregationLength: { IPv4: 28, IPv6: 128 }, localPref: 4294967295, communities: ["65535:65281", "7:7", "large:1:2:3"].map(parseCommunity), peers: ["b", "a"] },
+      { pools: ["v4"], aggregationLength: { IPv4: 28, IPv6: 128 }, localPref: 4294967295, asPathPrepend: 10, communities: ["65535:65281", "7:7", "large:1:2:3"].map(parseCommunity), peers: ["b", "a"] },
     ]);
   });
 
@@ -206,6 +206,8 @@ describe("a BGPAdvertisement", () => {
     [{ serviceSelectors: [{}], aggregationLengthV6: 64 }, "spec.aggregationLengthV6", "mutually exclusive"],
     [{ localPref: -1 }, "spec.localPref", "invalid local preference -1"],
     [{ localPref: 4294967296 }, "spec.localPref", "invalid local preference 4294967296"],
+    [{ asPathPrepend: -1 }, "spec.asPathPrepend", "invalid AS path prepend -1: must be from 0 to 10"],
+    [{ asPathPrepend: 11 }, "spec.asPathPrepend", "invalid AS path prepend 11"],
     [{ communities: ["1:2", "1:2"] }, "spec.communities[1]", 'duplicate definition of community "1:2"'],
     [{ communities: ["1:x"] }, "spec.communities[0]", 'invalid section "x"'],
     [{ communities: ["nobody"] }, "spec.communities[0]", 'unknown community "nobody"'],
@@ -228,12 +230,22 @@ describe("a BGPAdvertisement", () => {
     expect(errors).toEqual([{ kind: "BGPAdvertisement", name: "b", path: "spec.localPref", message: 'invalid local preference 200: BGPAdvertisement "a" gives 100 to the same prefixes, peers and nodes' }]);
   });
 
+  it("agrees with the others on the AS_PATH of a prefix", () => {
+    const errors = errorsOf({ advertisements: [ad({}, "a"), ad({ asPathPrepend: 3 }, "b"), ad({ localPref: 1, asPathPrepend: 2 }, "c")], pools });
+    expect(errors.map(({ name, path, message }) => [name, path, message])).toEqual([
+      ["b", "spec.asPathPrepend", 'invalid AS path prepend 3: BGPAdvertisement "a" gives 0 to the same prefixes, peers and nodes'],
+      ["c", "spec.localPref", 'invalid local preference 1: BGPAdvertisement "a" gives 0 to the same prefixes, peers and nodes'],
+      ["c", "spec.asPathPrepend", 'invalid AS path prepend 2: BGPAdvertisement "a" gives 0 to the same prefixes, peers and nodes'],
+    ]);
+  });
+
   it.each([
     ["peers are others", [{ localPref: 1, peers: ["a"] }, { localPref: 2, peers: ["b"] }]],
     ["pools are others", [{ localPref: 1, ipAddressPools: ["v4"] }, { localPref: 2, ipAddressPools: ["v6"] }]],
     ["nodes are others", [{ localPref: 1, nodeSelectors: [zone("a")] }, { localPref: 2, nodeSelectors: [zone("b")] }]],
     ["lengths differ", [{ localPref: 1, ipAddressPools: ["v4"], aggregationLength: 28 }, { localPref: 2, ipAddressPools: ["v4"] }]],
     ["one is for certain Services", [{ localPref: 1, serviceSelectors: [{}] }, { localPref: 2 }]],
+    ["lengths differ, as for the local preference", [{ asPathPrepend: 1, ipAddressPools: ["v4"], aggregationLength: 28 }, { asPathPrepend: 2, ipAddressPools: ["v4"] }]],
     ["both say the same", [{ localPref: 1 }, { localPref: 1, peers: ["b"] }]],
   ])("need not agree when %s", (_why, specs) => {
     const advertisements = specs.map((spec, index) => ad(spec, `a${index}`));

@@ -69,7 +69,7 @@ export function parseBgp(resources: BgpResources, context: BgpContext): BgpConfi
 
   if (context.references === "now") checkBfdProfiles(peers, bfdProfiles);
   checkDuplicatePeers(peers, context.nodes);
-  checkLocalPreferences(advertisements, context.nodes, pools);
+  checkAttributes(advertisements, context.nodes, pools);
   const all = errors.flatMap((own) => own.list);
   if (all.length > 0) return { kind: "invalid", errors: all };
   return { kind: "valid", bgp: { peers: new Map(peers.map(({ read }) => [read.name, read])), advertisements: advertisements.map(({ read }) => read), bfdProfiles } };
@@ -124,19 +124,24 @@ function describeEndpoint({ endpoint }: BgpPeer): string {
   return endpoint.kind === "address" ? `address ${formatIpAddress(endpoint.address)}` : `interface ${endpoint.name}`;
 }
 
-/** One prefix has one LOCAL_PREF: two advertisements that would send the same prefix to the same peer must agree. */
-function checkLocalPreferences(advertisements: readonly Judged<BgpAdvertisement>[], nodes: BgpContext["nodes"], pools: readonly AdvertisedPool[]): void {
+/** What a prefix can have only one of, by the field that says it. */
+const ONE_PER_PREFIX = { localPref: "local preference", asPathPrepend: "AS path prepend" } as const;
+
+/** One prefix has one LOCAL_PREF and one AS_PATH: two advertisements that would send the same prefix to the same peer must agree. */
+function checkAttributes(advertisements: readonly Judged<BgpAdvertisement>[], nodes: BgpContext["nodes"], pools: readonly AdvertisedPool[]): void {
   const families = new Map(pools.map(({ name, entries }) => [name, new Set(entries.map(({ range }) => range.family))]));
   // Those for certain Services only are compared where the Services are known.
   const plain = advertisements.filter(({ read }) => read.serviceSelectors.length === 0);
+  const meet = (a: BgpAdvertisement, b: BgpAdvertisement): boolean => {
+    const sends = (pool: string): boolean => [...(families.get(pool) ?? [])].some((family) => a.aggregationLength[family] === b.aggregationLength[family]);
+    return overlap(a.peers, b.peers) && b.pools.some((pool) => a.pools.includes(pool) && sends(pool)) && shareANode(a.nodeSelectors, b.nodeSelectors, nodes);
+  };
   for (const [index, { read, own }] of plain.entries()) {
-    const conflict = plain.slice(0, index).find(({ read: other }) => {
-      if (other.localPref === read.localPref || !overlap(other.peers, read.peers)) return false;
-      const sends = (pool: string): boolean => [...(families.get(pool) ?? [])].some((family) => other.aggregationLength[family] === read.aggregationLength[family]);
-      return read.pools.some((pool) => other.pools.includes(pool) && sends(pool)) && shareANode(other.nodeSelectors, read.nodeSelectors, nodes);
-    });
-    if (conflict === undefined) continue;
-    own.add("spec.localPref", `invalid local preference ${read.localPref}: BGPAdvertisement ${JSON.stringify(conflict.read.name)} gives ${conflict.read.localPref} to the same prefixes, peers and nodes`);
+    for (const field of ["localPref", "asPathPrepend"] as const) {
+      const conflict = plain.slice(0, index).find(({ read: other }) => other[field] !== read[field] && meet(other, read));
+      if (conflict === undefined) continue;
+      own.add(`spec.${field}`, `invalid ${ONE_PER_PREFIX[field]} ${read[field]}: BGPAdvertisement ${JSON.stringify(conflict.read.name)} gives ${conflict.read[field]} to the same prefixes, peers and nodes`);
+    }
   }
 }
 

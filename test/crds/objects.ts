@@ -36,7 +36,7 @@ export const accepted: readonly (readonly [string, Manifest])[] = [
   ["weight 100", preference(100)],
   ["a BGPAdvertisement without spec", manifest("BGPAdvertisement", undefined)],
   ["a BGPAdvertisement with everything", manifest("BGPAdvertisement", {
-    aggregationLength: 24, aggregationLengthV6: 64, localPref: 4294967295, communities: ["65535:65282", "name"], ipAddressPools: ["p"], ipAddressPoolSelectors: [selector], nodeSelectors: [selector], peers: ["r"],
+    aggregationLength: 24, aggregationLengthV6: 64, localPref: 4294967295, asPathPrepend: 10, communities: ["65535:65282", "name"], ipAddressPools: ["p"], ipAddressPoolSelectors: [selector], nodeSelectors: [selector], peers: ["r"],
   })],
   ["serviceSelectors with whole addresses", manifest("BGPAdvertisement", { serviceSelectors: [selector], aggregationLength: 32, aggregationLengthV6: 128 })],
   ["no serviceSelectors with an aggregate", manifest("BGPAdvertisement", { serviceSelectors: [], aggregationLength: 24 })],
@@ -77,6 +77,8 @@ export const refused: readonly (readonly [Manifest, string])[] = [
   [manifest("BGPAdvertisement", { aggregationLengthV6: 129 }), "should be less than or equal to 128"],
   [manifest("BGPAdvertisement", { localPref: 4294967296 }), "should be less than or equal to 4294967295"],
   [manifest("BGPAdvertisement", { localPref: -1 }), "should be greater than or equal to 0"],
+  [manifest("BGPAdvertisement", { asPathPrepend: 0 }), "should be greater than or equal to 1"],
+  [manifest("BGPAdvertisement", { asPathPrepend: 11 }), "should be less than or equal to 10"],
   [manifest("BGPAdvertisement", { serviceSelectors: [selector], aggregationLength: 24 }), "serviceSelectors cannot be combined with an aggregationLength"],
   [manifest("BGPAdvertisement", { serviceSelectors: [selector], aggregationLengthV6: 64 }), "serviceSelectors cannot be combined with an aggregationLength"],
   [manifest("BGPPeer", undefined), "spec: Required value"],
