@@ -16,7 +16,8 @@
  * 4. A Lease that is released is free at once: before that, `quiet` waits for what may still be on its way.
  *
  * What etcd has accepted before it accepted the next leader's Lease is no danger, for etcd carries out in order, and a new
- * leader reads all Services once it has the Lease.
+ * leader reads all Services once it has the Lease. That matters, for an etcd that stood still finds requests in its buffer
+ * whose time was over meanwhile, and carries out about one in three of them (test/lab/controller/churn-fence.test.ts).
  *
  * What remains: a request that somebody in between keeps for longer than 3 s (a proxy before the API server, an API server or a
  * member of etcd that is paused with the request in its buffer, a leader killed while it is cut off, whose kernel goes on

@@ -49,6 +49,9 @@ export interface ApiServer {
    * keep it from being ready, for its check of all cluster IPs dislikes that they change meanwhile.
    */
   startServer(until?: "ready" | "answers"): Promise<void>;
+  /** Etcd stands still: requests hang in kube-apiserver. */
+  pauseEtcd(): Promise<void>;
+  resumeEtcd(): void;
   /** Stops everything and removes the folder. Safe to call twice. */
   stop(): Promise<void>;
 }
@@ -124,6 +127,14 @@ class LocalApiServer implements ApiServer {
   async stopServer(): Promise<void> {
     // Killed: a clean stop waits for watches to end, and the data is etcd's.
     await this.#server?.stop({ kill: true });
+  }
+
+  async pauseEtcd(): Promise<void> {
+    await this.#etcd?.pause();
+  }
+
+  resumeEtcd(): void {
+    this.#etcd?.resume();
   }
 
   async stop(): Promise<void> {

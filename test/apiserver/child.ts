@@ -1,11 +1,12 @@
 /** Child processes that do not outlive the test that started them. */
 import { spawn, type ChildProcess } from "node:child_process";
-import { existsSync, openSync, closeSync, readFileSync } from "node:fs";
+import { existsSync, openSync, closeSync, readFileSync, readdirSync } from "node:fs";
 
 /** setpriv (util-linux) has the kernel kill the child when its parent dies, even by SIGKILL. Used where it exists. */
 const SETPRIV = "/usr/bin/setpriv";
 /** Time that a program gets to end by itself, ms. */
 const STOP_GRACE_MS = 5_000;
+const PAUSE_POLL_MS = 5;
 /** Lines of a program's log that an error quotes. */
 const QUOTED_LOG_LINES = 12;
 
@@ -40,6 +41,19 @@ export class Child {
   failure(what: string): Error {
     const log = readFileSync(this.#logFile, "utf8").trimEnd().split("\n").slice(-QUOTED_LOG_LINES).join("\n");
     return new Error(`${this.#name} ${what}; the end of its log:\n${log}`);
+  }
+
+  /** SIGSTOP: resolves when all its threads stand still. What is sent to it waits. `stop` ends it all the same, when it kills. */
+  async pause(): Promise<void> {
+    this.#process.kill("SIGSTOP");
+    const tasks = `/proc/${this.#process.pid}/task`;
+    const isStill = (task: string): boolean => /^State:\s+T/m.test(readFileSync(`${tasks}/${task}/status`, "utf8"));
+    while (this.running && !readdirSync(tasks).every(isStill)) await new Promise((resolve) => setTimeout(resolve, PAUSE_POLL_MS));
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    this.#process.kill("SIGCONT");
   }
 
   /** SIGTERM (or SIGKILL at once), then SIGKILL after the grace. Resolves when the program is gone. */
