@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { build, type Plugin } from "esbuild";
 import { heraldVersion } from "../config/version.ts";
 import { clientNodeSlim } from "./client-node-slim.ts";
+import { slimHttp } from "./slim-http.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -68,7 +69,7 @@ async function bundle(outdir: string): Promise<void> {
     legalComments: "linked",
     // Dependencies in CommonJS call require() for Node's own modules.
     banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
-    plugins: [koffiBesideTheBundle, clientNodeSlim],
+    plugins: [koffiBesideTheBundle, clientNodeSlim, slimHttp],
     logLevel: "warning",
     metafile: true,
   });
