@@ -15,6 +15,12 @@ import { AddressTable } from "./table.ts";
 import type { TableChange } from "./table.ts";
 import { endpointFacts, nodeFacts, serviceFacts, serviceKeyOfSlice } from "./views.ts";
 
+/**
+ * A change is judged at once, and those that follow it within this time together (milliseconds): each delta of the table
+ * wakes the packet threads of all speakers, which is most of what a Service costs when a thousand get their addresses.
+ */
+export const GATHER_MS = 25;
+
 export interface ReconcilerOptions {
   readonly eligibility: EligibilityOptions;
   readonly clock: Clock;
@@ -42,6 +48,7 @@ export class Reconciler {
   #allDirty = true;
   #started = false;
   #scheduled = false;
+  #flushedAt = Number.NEGATIVE_INFINITY;
   #version = 0;
 
   constructor(options: ReconcilerOptions) {
@@ -133,13 +140,15 @@ export class Reconciler {
   #schedule(): void {
     if (this.#scheduled || !this.#started) return;
     this.#scheduled = true;
-    this.#options.clock.after(0, () => {
+    const { clock } = this.#options;
+    clock.after(Math.max(0, this.#flushedAt + GATHER_MS - clock.now()), () => {
       this.#scheduled = false;
       this.#flush();
     });
   }
 
   #flush(): void {
+    this.#flushedAt = this.#options.clock.now();
     const keys = this.#allDirty ? new Set([...this.#options.services().map(keyOf), ...this.table.serviceKeys()]) : new Set(this.#dirty);
     this.#allDirty = false;
     this.#dirty.clear();

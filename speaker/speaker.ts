@@ -20,6 +20,7 @@ import type { Random } from "../sys/random.ts";
 import type { DefaultGateway } from "../sys/routes.ts";
 import type { IpFamily } from "../wire/ip-address.ts";
 import { AnnouncedServices } from "./announced-services.ts";
+import { BurstGate } from "./burst-gate.ts";
 import { ConfigKeeper } from "./config-keeper.ts";
 import { CountersRequest } from "./counters-request.ts";
 import { Members } from "./members.ts";
@@ -79,6 +80,8 @@ export class Speaker {
   readonly #announced: AnnouncedServices;
   readonly #keeper: ConfigKeeper;
   readonly #statuses: L2StatusWriter;
+  /** Before what is written about Services that this node has begun to announce. */
+  readonly #gate: BurstGate;
   readonly #queues: readonly WorkQueue[];
   readonly #informers: Informers;
   readonly #state: ConfigurationStateWriter;
@@ -129,18 +132,27 @@ export class Speaker {
       const service = informers.services.get(key);
       if (service !== undefined) tell(service);
     };
+    /** Services that this node has begun to announce, and written nothing of yet. */
+    const untold = new Set<string>();
+    this.#gate = new BurstGate(clock, (key) => {
+      if (untold.delete(key)) tellService(key, (service) => events.nodeAssigned(service));
+      this.#statuses.touch(key);
+    });
     this.#announced = new AnnouncedServices({
       table: this.#reconciler.table,
       onGained: (key) => {
         log.info("serviceAnnounced", { key, ips: this.#reconciler.table.addressesOf(key), protocol: "layer2" });
-        tellService(key, (service) => events.nodeAssigned(service));
+        untold.add(key);
       },
       onLost: (key) => log.info("serviceNotAnnouncedAnyMore", { key, protocol: "layer2" }),
       onBlocked: (key, wanted) => {
         log.warn("announceFailed", { key, reason: "noUsableInterface", interfaces: wanted });
         tellService(key, (service) => events.announceFailed(service, wanted));
       },
-      onTouched: (key) => this.#statuses.touch(key),
+      onTouched: (key) => {
+        if (untold.has(key)) this.#gate.add(key);
+        else this.#statuses.touch(key);
+      },
     });
     this.#statuses = new L2StatusWriter({
       ...written,
