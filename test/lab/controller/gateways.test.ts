@@ -18,7 +18,7 @@ const A_WHILE = { timeoutMs: 120_000 } as const;
 describeOnLab("a node's default gateway in a pool", { name: "gateways", nodes: 3, herald: { controllers: 1 } }, (lab) => {
   afterEach(() => clear(lab()));
 
-  test("the pool gets a warning that names it, and loses it with the overlap; nothing moves", async () => {
+  test("the pool gets a warning that names it, and loses it with the overlap; nothing moves", { timeout: 4 * A_WHILE.timeoutMs }, async () => {
     await lab().apply(pool("main", ["172.20.250.10-172.20.250.18", "fd00:20::210-fd00:20::218"]) + advertisement("all") + `---\n${app({ name: "web" })}`);
     const address = await expectAddress(lab(), "web", "172.20.250.10");
     const leader = await settledLeader(lab(), "web");
