@@ -22,8 +22,9 @@ const config = defineConfig({
         test: {
           name: "lab",
           include: ["test/lab/**/*.test.ts"],
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
+          // On a machine that is three times as slow; whoever waits in vain says so long before.
+          testTimeout: 480_000,
+          hookTimeout: 480_000,
           pool: "forks",
           // Lab tests wait more than they compute: three labs side by side keep two cores busy.
           maxWorkers: 3,

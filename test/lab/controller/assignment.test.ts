@@ -78,7 +78,7 @@ describeOnLab("which address a Service gets", { name: "assign", nodes: 1, herald
     // A request that is mended is met.
     await lab().kubectl(["annotate", "service", "outside", "metallb.io/loadBalancerIPs=172.20.250.17", "--overwrite", "-n", "default"]);
     await expectAddress(lab(), "outside", "172.20.250.17");
-    assert.equal((await assignmentOf(lab(), "outside"))?.reason, "Assigned");
+    await eventually(async () => assert.equal((await assignmentOf(lab(), "outside"))?.reason, "Assigned"), { ...WITHIN, what: "the condition says that it is mended" });
   });
 
   test("a Service that has an address and asks for an impossible one keeps what it has, and is told", async () => {

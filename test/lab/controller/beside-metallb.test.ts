@@ -27,7 +27,7 @@ describeOnLab("beside a running MetalLB", { name: "beside-metallb", nodes: 1, he
       }
     }, { ...WITHIN, what: "events about MetalLB" });
     await lab().apply(pool("main", ["172.20.250.10-172.20.250.15"]) + service({ name: "one" }));
-    assert.deepEqual(await readiness(lab()), ["False", "False"]);
+    await eventually(async () => assert.deepEqual(await readiness(lab()), ["False", "False"]), { ...WITHIN, what: "two Pods that are not ready" });
     assert.equal(await addressOf(lab(), "one"), undefined);
     const restarts = await lab().kubectl(["get", "pods", "-n", "metallb-system", "-l", "app.kubernetes.io/name=metallb", "-o", "jsonpath={.items[*].status.containerStatuses[0].restartCount}"]);
     expect(restarts).toBe("0 0");

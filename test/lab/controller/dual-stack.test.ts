@@ -50,7 +50,7 @@ describeOnLab("Services of two families", { name: "dualstack", nodes: 1, herald:
     await expectAddresses(lab(), "web", "172.20.250.10");
     await policy("RequireDualStack");
     await expectAddresses(lab(), "web", "");
-    assert.equal((await assignmentOf(lab(), "web"))?.status, "False");
+    await eventually(async () => assert.equal((await assignmentOf(lab(), "web"))?.status, "False"), { ...WITHIN, what: "the condition says so" });
     await policy("PreferDualStack");
     await expectAddresses(lab(), "web", "172.20.250.10");
     await lab().apply(pool("main", ["172.20.250.10-172.20.250.19", "fd00:20:0:ff::10/128"]));

@@ -24,6 +24,7 @@ describeOnLab("pools that change under their Services", { name: "pools", nodes: 
     await expectAddress(lab(), "a", "172.20.250.14");
     await expectAddress(lab(), "b", "172.20.250.15");
     await eventually(async () => expect((await eventsOf(lab(), "a")).join("\n")).toMatch(/ClearAssignment .*current IP for "default\/a" not allowed by config/), { ...WITHIN, what: "an event about the move" });
+    await eventually(() => assert.deepEqual([history.latest("a"), history.latest("b")], ["172.20.250.14", "172.20.250.15"]), { ...WITHIN, what: "the watch has seen it" });
     history.stop();
     const moved = history.moves();
     assert.deepEqual(moved.map((line) => line[0]), ["a", "b"], moved.join("\n"));
@@ -72,9 +73,9 @@ describeOnLab("pools that change under their Services", { name: "pools", nodes: 
         assert.equal(condition?.status, "False");
         assert.match(condition.message, says);
       }, { ...WITHIN, what: "the bad pool's condition" });
-      assert.equal((await validityOf(lab(), "good"))?.status, "Unknown", "the good one says that the newest configuration is refused");
+      await eventually(async () => assert.equal((await validityOf(lab(), "good"))?.status, "Unknown"), { ...WITHIN, what: "the good one says that the newest configuration is refused" });
       await eventually(async () => expect(await configurationState(lab())).toMatch(says), { ...WITHIN, what: "the ConfigurationState" });
-      assert.equal(await metricOf(lab(), CONTROLLER, "metallb_k8s_client_config_stale_bool"), 1);
+      await expectStale(lab(), 1);
       await apply(lab(), ["during"]);
       await expectAddress(lab(), "during", "172.20.250.11");
       assert.equal(await addressOf(lab(), "before"), "172.20.250.10");
@@ -82,7 +83,7 @@ describeOnLab("pools that change under their Services", { name: "pools", nodes: 
       await lab().apply(pool("zbad", ["172.20.253.0/28"], { autoAssign: false }));
       for (const name of ["zbad", "good"]) await eventually(async () => assert.equal((await validityOf(lab(), name))?.status, "True"), { ...WITHIN, what: `${name} is valid` });
       await eventually(async () => assert.equal(await configurationState(lab()), "Valid "), { ...WITHIN, what: "the ConfigurationState" });
-      assert.equal(await metricOf(lab(), CONTROLLER, "metallb_k8s_client_config_stale_bool"), 0);
+      await expectStale(lab(), 0);
       await lab().apply(service({ name: "after", annotations: { "metallb.io/address-pool": "zbad" } }));
       await expectAddress(lab(), "after", "172.20.253.0");
       assert.equal(await addressOf(lab(), "before"), "172.20.250.10");
@@ -96,7 +97,12 @@ describeOnLab("pools that change under their Services", { name: "pools", nodes: 
     await lab().apply(service({ name: "six", serviceSpec: ["ipFamilies: [IPv6]"] }));
     await expectCounters(lab(), [2, 1, 2, 1]);
     const metrics = { addresses_total: 6, addresses_in_use_total: 3, ipv4_addresses_in_use_total: 2, ipv6_addresses_in_use_total: 1, services_allocated_total: 3 };
-    for (const [name, value] of Object.entries(metrics)) assert.equal(await metricOf(lab(), CONTROLLER, `metallb_allocator_${name}`, { pool: "counted" }), value, name);
+    await eventually(async () => {
+      for (const [name, value] of Object.entries(metrics)) {
+        const found = await metricOf(lab(), CONTROLLER, `metallb_allocator_${name}`, { pool: "counted" });
+        assert.equal(found, value, `${name} is ${found}, not ${value}`);
+      }
+    }, { ...WITHIN, what: "the allocator's metrics" });
     await lab().kubectl(["patch", "ipaddresspool", "counted", "-n", "metallb-system", "--subresource=status", "--type=merge", "-p", JSON.stringify({ status: { assignedIPv4: 40, availableIPv6: 99, conditions: [] } })]);
     await expectCounters(lab(), [2, 1, 2, 1]);
     await eventually(async () => assert.equal((await validityOf(lab(), "counted"))?.status, "True"), { ...WITHIN, what: "the condition is back" });
@@ -131,6 +137,11 @@ async function apply(lab: Lab, names: readonly string[]): Promise<void> {
 async function validityOf(lab: Lab, name: string): Promise<ConditionView | undefined> {
   const found = await lab.get("ipaddresspool", "metallb-system", name) as { status?: { conditions?: ConditionView[] } };
   return found.status?.conditions?.find(({ type }) => type === "Valid");
+}
+
+/** Waits until the controller says whether it runs an older configuration than the newest. */
+async function expectStale(lab: Lab, stale: 0 | 1): Promise<void> {
+  await eventually(async () => assert.equal(await metricOf(lab, CONTROLLER, "metallb_k8s_client_config_stale_bool"), stale), { ...WITHIN, what: `metallb_k8s_client_config_stale_bool is ${stale}` });
 }
 
 /** Result and summary of the controller's ConfigurationState. */

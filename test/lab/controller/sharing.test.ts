@@ -40,7 +40,8 @@ describeOnLab("Services that share an address", { name: "sharing", nodes: 1, her
     await eventually(() => assert.equal(history.latest("two"), SHARED), { ...WITHIN, what: "the watch" });
     await change(lab(), "one", { spec: { externalTrafficPolicy: "Local" } });
     await expectNone(lab(), "one");
-    expect((await eventsOf(lab(), "one")).join("\n")).toMatch(/ClearAssignment .*also in use by default\/two/);
+    await eventually(async () => expect((await eventsOf(lab(), "one")).join("\n")).toMatch(/ClearAssignment .*also in use by default\/two/), { ...WITHIN, what: "an event about the conflict" });
+    await eventually(() => assert.equal(history.latest("one"), undefined), { ...WITHIN, what: "the watch has seen it" });
     assert.deepEqual([history.latest("two"), movesOf(history).filter((line) => line.startsWith("two:"))], [SHARED, []]);
     history.stop();
     await change(lab(), "two", { spec: { externalTrafficPolicy: "Local" } });
@@ -66,6 +67,7 @@ describeOnLab("Services that share an address", { name: "sharing", nodes: 1, her
     await lab().apply(sharer("later", 8443, { "metallb.io/loadBalancerIPs": "" }) + "---\n" + sharer("lone", 9000, { "metallb.io/loadBalancerIPs": "", "metallb.io/allow-shared-ip": "" }));
     await expectAddress(lab(), "later", "172.20.250.10");
     await expectAddress(lab(), "lone", "172.20.250.11");
+    await eventually(() => assert.equal(history.latest("lone"), "172.20.250.11"), { ...WITHIN, what: "the watch has seen it" });
     history.stop();
     assert.deepEqual(movesOf(history), []);
   });
