@@ -15,10 +15,12 @@ const dist = process.env["HERALD_DIST"] ?? resolve(import.meta.dirname, "../dist
 /** Namespace of the Services; all of them go to one Deployment's pods. */
 export const NAMESPACE = "default";
 const IN_FLIGHT = 32;
+/** A busy machine takes long to answer. */
+const REQUEST_TIMEOUT_MS = 60_000;
 
 /** A client with as many requests in flight as the controller has. KUBECONFIG says where the server is. */
 export function connect(): KubeClient & { close(): void } {
-  return createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: "herald-bench", clock: systemClock, maxInFlight: IN_FLIGHT });
+  return createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: "herald-bench", clock: systemClock, maxInFlight: IN_FLIGHT, requestTimeoutMs: REQUEST_TIMEOUT_MS });
 }
 
 /** Runs `work` over all items, IN_FLIGHT at a time. */

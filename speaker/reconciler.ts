@@ -19,7 +19,7 @@ import { endpointFacts, nodeFacts, serviceFacts, serviceKeyOfSlice } from "./vie
  * A change is judged at once, and those that follow it within this time together (milliseconds): each delta of the table
  * wakes the packet threads of all speakers, which is most of what a Service costs when a thousand get their addresses.
  */
-export const GATHER_MS = 25;
+export const GATHER_MS = 50;
 
 export interface ReconcilerOptions {
   readonly eligibility: EligibilityOptions;
