@@ -273,7 +273,7 @@ export class Allocator {
     const { sharing } = request;
     if (sharing === undefined) return refuse("NoFreeAddress", message);
     // Others with its key are there, but it can't join them: that is worth more than to know that the pools are full.
-    const neighbours = candidates.flatMap((state) => request.families.flatMap((family) => state.shared(family).neighbour(sharing) ?? []));
+    const neighbours = candidates.flatMap((state) => request.families.filter((family) => state.lowest(family, request.service, sharing) === undefined).flatMap((family) => state.shared(family).neighbour(sharing) ?? []));
     for (const { address } of neighbours) {
       const conflict = this.refusalAt(address, request.service, sharing);
       if (conflict !== undefined) return { ...conflict, message: `${message}: ${conflict.message}` };
