@@ -1,6 +1,6 @@
 /**
- * 500 Services churn while everything breaks that can, and etcd's own revisions are the witness. HERALD_CHURN_SEED chooses
- * another order of events, HERALD_CHURN_SECONDS a longer run.
+ * 500 Services churn and pools change while everything breaks that can, and etcd's own revisions are the witness.
+ * HERALD_CHURN_SEED chooses another order of events, HERALD_CHURN_SECONDS a longer run.
  */
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
@@ -9,7 +9,7 @@ import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { KubeClient } from "../../../kube/client.ts";
 import { createKubeClient } from "../../../kube/http-client.ts";
-import { ipAddressPools, namespaces, services } from "../../../kube/objects.ts";
+import { type CustomResource, namespaces, type Service, services } from "../../../kube/objects.ts";
 import { systemClock } from "../../../sys/clock.ts";
 import { type Random, seededRandom } from "../../../sys/random.ts";
 import { type ApiServer, startApiServer } from "../../apiserver/api-server.ts";
@@ -17,8 +17,10 @@ import { findApiServerBinaries } from "../../apiserver/binaries.ts";
 import { eventually } from "../eventually.ts";
 import { pause } from "../poll.ts";
 import { leaderOf, Replica } from "./churn/controllers.ts";
-import { EtcdWatch } from "./churn/etcd-watch.ts";
+import { EtcdWatch, type Revision } from "./churn/etcd-watch.ts";
 import { Ledger } from "./churn/ledger.ts";
+import type { PoolSpec } from "./churn/pool-book.ts";
+import { PoolKeeper } from "./churn/pool-keeper.ts";
 import { Users } from "./churn/users.ts";
 
 const SEED = Number(process.env["HERALD_CHURN_SEED"] ?? 1);
@@ -27,10 +29,9 @@ const SERVICES = 500;
 const CRDS = resolve(import.meta.dirname, "../../../crds");
 /** Budget beside the churn itself: the start, and the time until all is calm. */
 const BUDGET_MS = 300_000;
-const POOLS = [
-  { name: "main", addresses: ["172.30.0.0/22", "fd00:30::/112"], autoAssign: true, starts: ["172.30.", "fd00:30::"] },
-  { name: "named", addresses: ["172.31.0.0/22", "fd00:31::/112"], autoAssign: false, starts: ["172.31.", "fd00:31::"] },
-];
+/** Namespaces whose label "team" changes, and with it whether a pool admits them. */
+const TEAMS = ["team-a", "team-b"];
+const NAMESPACES = ["default", ...TEAMS];
 
 const found = findApiServerBinaries();
 
@@ -38,7 +39,8 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
   let server: ApiServer;
   let client: KubeClient & { close(): void };
   let watch: EtcdWatch;
-  const ledger = new Ledger(POOLS);
+  let keeper: PoolKeeper;
+  const ledger = new Ledger(() => performance.now());
   const replicas: Replica[] = [];
 
   beforeAll(async () => {
@@ -48,11 +50,10 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
     client = createKubeClient({ kubeConfig, userAgent: "herald-churn", clock: systemClock });
     for (const file of readdirSync(CRDS)) assert.equal((await server.kubectl(["apply", "--server-side", "-f", join(CRDS, file)])).code, 0, file);
     assert.equal((await server.kubectl(["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"])).code, 0);
-    await client.create(namespaces, { metadata: { name: "metallb-system" } });
-    for (const { name, addresses, autoAssign } of POOLS) {
-      await client.create(ipAddressPools, { apiVersion: "metallb.io/v1beta1", kind: "IPAddressPool", metadata: { namespace: "metallb-system", name }, spec: { addresses, autoAssign } });
-    }
-    watch = new EtcdWatch(server.etcdUrl, ({ revision, key, service }) => (service === undefined ? ledger.delete(key) : ledger.put(revision, key, service)));
+    for (const name of ["metallb-system", ...TEAMS]) await client.create(namespaces, { metadata: { name, labels: name === "team-a" ? { team: "blue" } : {} } });
+    keeper = new PoolKeeper({ client, random: seededRandom(SEED + 900), teams: TEAMS });
+    await keeper.restore();
+    watch = new EtcdWatch(server.etcdUrl, (revision) => enter(ledger, revision));
     for (const [index, name] of ["churn-a", "churn-b"].entries()) replicas.push(new Replica({ name, server, client, random: seededRandom(1000 * SEED + index) }));
     for (const replica of replicas) await replica.start();
   }, BUDGET_MS);
@@ -65,20 +66,21 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
   });
 
   test(`seed ${SEED}: no address is on two that may not share it, none is lost, none moves without cause, and in the end all have theirs`, async () => {
-    const users = new Users({ client, random: seededRandom(SEED), services: SERVICES });
+    const users = new Users({ client, random: seededRandom(SEED), services: SERVICES, namespaces: NAMESPACES });
     await users.begin(SERVICES);
     for (const { proxy } of replicas) proxy.faults = true;
     const end = performance.now() + SECONDS * 1000;
     const isOver = (): boolean => performance.now() > end;
-    const [misfortunes] = await Promise.all([misfortune(seededRandom(SEED + 500), isOver), users.churn(isOver)]);
+    const [misfortunes] = await Promise.all([misfortune(seededRandom(SEED + 500), isOver), users.churn(isOver), keeper.keepBusy(isOver)]);
     for (const { proxy } of replicas) proxy.faults = false;
+    await keeper.restore();
 
     const calm = await eventually(async () => {
       assert.equal(watch.failure, undefined);
       assert.deepEqual(ledger.unfinished().slice(0, 5), []);
-      const { items } = await client.list(services, { namespace: "default" });
-      const shown = new Map(items.map(({ metadata, status }) => [`default/${metadata.name}`, (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip)]));
-      const known = new Map([...ledger.shown()].filter(([key]) => key.startsWith("default/churn-")));
+      const { items } = await client.list(services);
+      const shown = new Map(items.map(({ metadata, status }) => [`${metadata.namespace}/${metadata.name}`, (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip)]));
+      const known = new Map([...ledger.shown()].filter(([key]) => key !== "default/kubernetes"));
       shown.delete("default/kubernetes");
       assert.deepEqual(Object.fromEntries(known), Object.fromEntries(shown), "etcd and the API server tell the same");
       return ledger.counts.revisions;
@@ -86,12 +88,14 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
       throw new Error(`${String(error)}\n${replicas.map((replica) => replica.lastWords()).join("\n")}`);
     });
     const faults = replicas.flatMap(({ proxy }) => [...proxy.counts]);
-    console.log(`seed ${SEED}: ${JSON.stringify({ ...ledger.counts, misfortunes: Object.fromEntries(misfortunes), users: Object.fromEntries(users.counts), faults, starts: replicas.map(({ starts }) => starts) })}`);
+    console.log(`seed ${SEED}: ${JSON.stringify({ ...ledger.counts, misfortunes: Object.fromEntries(misfortunes), users: Object.fromEntries(users.counts), pools: Object.fromEntries(keeper.counts), faults, starts: replicas.map(({ starts }) => starts) })}`);
     expect(ledger.violations).toEqual([]);
     // What was not tried was not shown.
     for (const what of ["leader killed", "API server restarted", "watches expired"]) expect(misfortunes.get(what) ?? 0, what).toBeGreaterThan(0);
+    for (const what of ["grow", "shrink", "split", "rename", "merge", "delete and make again", "relabel"]) expect(keeper.counts.get(what) ?? 0, what).toBeGreaterThan(0);
     for (const kind of ["conflict", "tooMany", "broken", "lostAnswer", "slow", "watchCut"]) expect(faults.some(([name]) => name === kind), kind).toBe(true);
     expect(ledger.counts.given).toBeGreaterThan(SERVICES);
+    expect(ledger.counts.forced, "addresses that a change of pools took").toBeGreaterThan(50);
     await pause(3000);
     expect(ledger.counts.revisions, "all is calm: nobody writes").toBe(calm);
   }, BUDGET_MS + SECONDS * 1000);
@@ -124,3 +128,12 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
     return counts;
   }
 });
+
+/** What etcd tells, into the book. */
+function enter(ledger: Ledger, { revision, kind, key, object }: Revision): void {
+  // Etcd keeps each kind below its own keys.
+  if (kind === "pool") ledger.putPool(key.slice(key.indexOf("/") + 1), (object as CustomResource | undefined)?.spec as PoolSpec | undefined);
+  else if (kind === "namespace") ledger.putNamespace(key, object === undefined ? undefined : (object.metadata.labels ?? {}));
+  else if (object === undefined) ledger.delete(key);
+  else ledger.put(revision, key, object as Service);
+}

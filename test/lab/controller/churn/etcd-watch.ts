@@ -1,19 +1,28 @@
 /**
- * Every revision of Services as etcd stores it, through etcd's own HTTP gateway (POST /v3/watch). The API server has to
- * store JSON (`--storage-media-type=application/json`).
+ * Every revision of pools, namespaces and Services as etcd stores it, in order, through etcd's own HTTP gateway (POST
+ * /v3/watch). The API server has to store JSON (`--storage-media-type=application/json`).
  */
 import { request } from "node:http";
 import { LineSplitter } from "../../../../kube/line-splitter.ts";
-import type { Service } from "../../../../kube/objects.ts";
+import type { KubeObject } from "../../../../kube/objects.ts";
 
-const PREFIX = "/registry/services/specs/";
+const PREFIXES = {
+  pool: "/registry/metallb.io/ipaddresspools/",
+  namespace: "/registry/namespaces/",
+  service: "/registry/services/specs/",
+} as const;
+/** One range of keys, so that all revisions come in order; what else lies between is little. */
+const FIRST_KEY = PREFIXES.pool;
+// The end of a range of all keys with a prefix is the prefix with its last byte raised.
+const END_KEY = PREFIXES.service.replace(/\/$/, "0");
 
 export interface Revision {
   readonly revision: number;
-  /** "namespace/name". */
+  readonly kind: keyof typeof PREFIXES;
+  /** "namespace/name", or the name of a namespace. */
   readonly key: string;
   /** Absent: it was deleted. */
-  readonly service?: Service;
+  readonly object?: KubeObject;
 }
 
 interface WatchAnswer {
@@ -31,14 +40,11 @@ export class EtcdWatch {
   readonly #onRevision: (revision: Revision) => void;
   /** Why it has ended, if it has. */
   failure: Error | undefined;
-  /** The newest revision of a Service seen. */
-  last = 0;
 
   constructor(etcdUrl: string, onRevision: (revision: Revision) => void) {
     this.#onRevision = onRevision;
-    const key = Buffer.from(PREFIX).toString("base64");
-    // The end of a range of all keys with a prefix is the prefix with its last byte raised.
-    const end = Buffer.from(PREFIX.replace(/\/$/, "0")).toString("base64");
+    const key = Buffer.from(FIRST_KEY).toString("base64");
+    const end = Buffer.from(END_KEY).toString("base64");
     this.#request = request(`${etcdUrl}/v3/watch`, { method: "POST" }, (response) => {
       const splitter = new LineSplitter();
       response.on("data", (chunk: Buffer) => {
@@ -62,11 +68,13 @@ export class EtcdWatch {
   #take({ result, error }: WatchAnswer): void {
     if (error !== undefined || result?.canceled === true) this.#fail(new Error(`etcd: ${JSON.stringify(error ?? result)}`));
     for (const { type, kv } of result?.events ?? []) {
-      const revision = Number(kv.mod_revision);
-      const key = Buffer.from(kv.key, "base64").toString("utf8").slice(PREFIX.length);
-      this.last = revision;
-      if (type === "DELETE") this.#onRevision({ revision, key });
-      else this.#onRevision({ revision, key, service: JSON.parse(Buffer.from(kv.value ?? "", "base64").toString("utf8")) as Service });
+      const path = Buffer.from(kv.key, "base64").toString("utf8");
+      for (const kind of ["pool", "namespace", "service"] as const) {
+        if (!path.startsWith(PREFIXES[kind])) continue;
+        const told = { revision: Number(kv.mod_revision), kind, key: path.slice(PREFIXES[kind].length) };
+        if (type === "DELETE") this.#onRevision(told);
+        else this.#onRevision({ ...told, object: JSON.parse(Buffer.from(kv.value ?? "", "base64").toString("utf8")) as KubeObject });
+      }
     }
   }
 }

@@ -1,15 +1,21 @@
 /**
- * The book of who held which address, written from every revision of every Service in etcd, and what in it may not be:
- * an address given to a second Service that may not share it, and one taken from a Service that was content with it. It
- * knows the rules by itself, and asks no controller.
+ * The book of who held which address, written from every revision of every Service, pool and namespace in etcd, and what
+ * in it may not be: an address given to a second Service that may not share it, one given that no pool has for the
+ * Service, and one taken from a Service that was content with it while its pool let it. It knows the rules by itself, and
+ * asks no controller.
+ *
+ * A controller hears of pools later than the book does, and of some states between two others never. So an address may
+ * be taken as long as the pools had not let the Service have it at some revision within `LAG_MS`, even if they do again;
+ * and given if they let it at some revision within that time.
  */
 import type { Service } from "../../../../kube/objects.ts";
+import { PoolBook, type PoolSet, type PoolSpec } from "./pool-book.ts";
 
-/** Start of a pool's addresses, by family; enough to tell whose an address is. */
-export interface PoolStart {
-  readonly name: string;
-  readonly starts: readonly string[];
-}
+/**
+ * For how long a controller may act on pools as they were (milliseconds): its watch is reopened within 10 s of the API
+ * server's return, or of a fault, and some refused patches may follow.
+ */
+export const LAG_MS = 15_000;
 
 interface Terms {
   readonly key: string;
@@ -21,6 +27,7 @@ interface Terms {
 /** A Service at one revision. */
 interface View {
   readonly uid: string;
+  readonly namespace: string;
   readonly isLoadBalancer: boolean;
   readonly addresses: readonly string[];
   readonly requested: readonly string[];
@@ -36,19 +43,37 @@ interface Holding {
   readonly formerTerms: readonly Terms[];
   /** Somebody it can't share with was on one of its addresses meanwhile: then one of them has to go. */
   contested: boolean;
+  /** When the pools did not let it have what it shows; -Infinity: they always have. */
+  disallowedAt: number;
 }
 
 export class Ledger {
   /** What may not be, in words, with revisions. */
   readonly violations: string[] = [];
   /** Addresses given, and taken, so far: a check that saw none has checked nothing. */
-  readonly counts = { given: 0, taken: 0, revisions: 0 };
-  readonly #pools: readonly PoolStart[];
+  readonly counts = { given: 0, taken: 0, forced: 0, revisions: 0, poolRevisions: 0 };
+  readonly #book = new PoolBook(LAG_MS);
+  readonly #now: () => number;
   readonly #services = new Map<string, Holding>();
   readonly #holders = new Map<string, Set<string>>();
 
-  constructor(pools: readonly PoolStart[]) {
-    this.#pools = pools;
+  /** @param now monotonic milliseconds: when what comes next has been heard of. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** A revision of a pool; without a spec it is gone. */
+  putPool(name: string, spec?: PoolSpec): void {
+    this.#noteDisallowed();
+    if (this.#book.putPool(name, spec, this.#now())) this.counts.poolRevisions += 1;
+    this.#noteDisallowed();
+  }
+
+  /** A revision of a namespace; without labels it is gone. */
+  putNamespace(name: string, labels?: Readonly<Record<string, string>>): void {
+    this.#noteDisallowed();
+    this.#book.putNamespace(name, labels, this.#now());
+    this.#noteDisallowed();
   }
 
   /** Keys ("namespace/name") of the Services that exist, with their addresses. */
@@ -68,7 +93,8 @@ export class Ledger {
     const keeps = before?.view.addresses.some((address) => view.addresses.includes(address)) === true;
     this.#leave(key);
     const formerTerms = keeps ? [...before.formerTerms, before.view.terms] : [];
-    const holding: Holding = { view, formerTerms, contested: keeps && before.contested };
+    const disallowedAt = !isAllowed(view, this.#book.current) ? this.#now() : keeps ? before.disallowedAt : -Infinity;
+    const holding: Holding = { view, formerTerms, contested: keeps && before.contested, disallowedAt };
     this.#services.set(key, holding);
     for (const address of view.addresses) this.#holders.set(address, (this.#holders.get(address) ?? new Set()).add(key));
     for (const rival of this.#rivals(key, view)) holding.contested = rival.contested = true;
@@ -99,7 +125,12 @@ export class Ledger {
   #checkLost(revision: number, key: string, before: Holding | undefined, view: View): void {
     const lost = before?.view.addresses.filter((address) => !view.addresses.includes(address)) ?? [];
     this.counts.taken += lost.length;
-    if (before === undefined || lost.length === 0 || !view.isLoadBalancer || before.contested || !this.#isContent(before.view)) return;
+    if (before === undefined || lost.length === 0 || !view.isLoadBalancer || before.contested) return;
+    if (!isAllowed(before.view, this.#book.current) || this.#now() - before.disallowedAt <= LAG_MS) {
+      this.counts.forced += lost.length;
+      return;
+    }
+    if (!this.#isContent(before.view)) return;
     this.violations.push(`revision ${revision}: ${key} lost ${lost.join(",")} without cause, and shows [${view.addresses.join(",")}]`);
   }
 
@@ -107,6 +138,7 @@ export class Ledger {
     for (const address of view.addresses) {
       if (before?.view.addresses.includes(address) === true) continue;
       this.counts.given += 1;
+      if (!this.#book.recent(this.#now()).some((set) => mayGive(address, view, set))) this.violations.push(`revision ${revision}: ${key} got ${address}, which no pool has for it`);
       for (const other of this.#holders.get(address) ?? []) {
         const holding = this.#services.get(other);
         if (other === key || holding === undefined) continue;
@@ -118,10 +150,10 @@ export class Ledger {
   }
 
   /** Whether it may go on with what it shows, as far as that is a matter between it and the pools. */
-  #isContent({ addresses, requested, pool, policy, families }: View): boolean {
-    const owners = new Set(addresses.map((address) => this.#pools.find(({ starts }) => starts.some((start) => address.startsWith(start)))?.name));
-    const [owner] = owners;
-    if (owners.size !== 1 || owner === undefined || (pool !== undefined && pool !== owner)) return false;
+  #isContent(view: View): boolean {
+    const { addresses, requested, pool, policy, families } = view;
+    const owner = ownerOf(view, this.#book.current);
+    if (owner === undefined || (pool !== undefined && pool !== owner)) return false;
     if (requested.length > 0 && requested.toSorted().join() !== addresses.toSorted().join()) return false;
     const shown = addresses.map(familyOf).toSorted().join();
     if (families.length === 2 && policy !== "SingleStack") return shown === "IPv4,IPv6" || (policy === "PreferDualStack" && addresses.length === 1);
@@ -138,6 +170,10 @@ export class Ledger {
     return [...others].flatMap((other) => this.#services.get(other) ?? []).filter((other) => !mayShare(other.view.terms, view.terms));
   }
 
+  #noteDisallowed(): void {
+    for (const holding of this.#services.values()) if (!isAllowed(holding.view, this.#book.current)) holding.disallowedAt = this.#now();
+  }
+
   #leave(key: string): void {
     for (const address of this.#services.get(key)?.view.addresses ?? []) this.#holders.get(address)?.delete(key);
   }
@@ -148,6 +184,7 @@ function viewOf({ metadata, spec, status }: Service): View {
   const requested = annotations["metallb.io/loadBalancerIPs"] ?? "";
   return {
     uid: metadata.uid ?? "",
+    namespace: metadata.namespace ?? "",
     isLoadBalancer: spec.type === "LoadBalancer",
     addresses: (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => ip ?? []),
     requested: requested === "" ? [] : requested.split(","),
@@ -160,6 +197,25 @@ function viewOf({ metadata, spec, status }: Service): View {
       ports: (spec.ports ?? []).map(({ protocol = "TCP", port }) => `${protocol}/${port}`),
     },
   };
+}
+
+/** Name of the one pool that has all addresses of the Service, and has them for it. */
+function ownerOf({ addresses, namespace }: View, set: PoolSet): string | undefined {
+  const owners = new Set(addresses.map((address) => set.poolFor(address, namespace)?.name));
+  return owners.size === 1 ? [...owners][0] : undefined;
+}
+
+/** Whether the pools let the Service have what it shows; it shows nothing: they do. */
+function isAllowed(view: View, set: PoolSet): boolean {
+  return view.addresses.length === 0 || ownerOf(view, set) !== undefined;
+}
+
+/** Whether the address was there to be given to the Service: asked for, from a pool asked for, or automatically. */
+function mayGive(address: string, { namespace, requested, pool, addresses }: View, set: PoolSet): boolean {
+  const owner = set.poolFor(address, namespace);
+  if (owner === undefined) return false;
+  const completes = addresses.some((other) => other !== address && set.poolFor(other, namespace)?.name === owner.name);
+  return owner.autoAssign || completes || requested.includes(address) || pool === owner.name;
 }
 
 function mayShare(a: Terms, b: Terms | undefined): boolean {

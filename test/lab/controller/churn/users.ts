@@ -18,14 +18,15 @@ export class Users {
   readonly counts = new Map<string, number>();
   readonly #client: KubeClient;
   readonly #random: Random;
+  /** "namespace/name". */
   readonly #names: readonly string[];
   readonly #busy = new Set<string>();
 
-  constructor({ client, random, services: count }: { readonly client: KubeClient; readonly random: Random; readonly services: number }) {
+  constructor({ client, random, services: count, namespaces }: { readonly client: KubeClient; readonly random: Random; readonly services: number; readonly namespaces: readonly string[] }) {
     this.#client = client;
     this.#random = random;
     // A fifth more names than Services, so that as many come as go.
-    this.#names = Array.from({ length: Math.ceil(count * 1.2) }, (_, index) => `churn-${index}`);
+    this.#names = Array.from({ length: Math.ceil(count * 1.2) }, (_, index) => `${namespaces[index % namespaces.length]}/churn-${index}`);
   }
 
   /** Creates the first Services. */
@@ -67,7 +68,7 @@ export class Users {
 
   async #read(name: string): Promise<Service | undefined> {
     try {
-      return await this.#client.get(services, { namespace: "default", name });
+      return await this.#client.get(services, placeOf(name));
     } catch (error) {
       if (error instanceof KubeError && error.code === 404) return undefined;
       throw error;
@@ -81,7 +82,7 @@ export class Users {
     const isDual = draw > 0.7;
     try {
       await this.#client.create(services, {
-        metadata: { namespace: "default", name, annotations },
+        metadata: { ...placeOf(name), annotations },
         spec: { type: "LoadBalancer", allocateLoadBalancerNodePorts: false, ipFamilyPolicy: isDual ? "PreferDualStack" : "SingleStack", selector: { app: next() < 0.5 ? "a" : "b" }, ports: this.#ports() } as Service["spec"],
       });
       this.#count("create");
@@ -92,7 +93,7 @@ export class Users {
   }
 
   async #delete({ metadata }: Service): Promise<void> {
-    await this.#client.delete(services, { namespace: "default", name: metadata.name }, { uid: metadata.uid ?? "" });
+    await this.#client.delete(services, { namespace: metadata.namespace ?? "", name: metadata.name }, { uid: metadata.uid ?? "" });
     this.#count("delete");
   }
 
@@ -111,7 +112,7 @@ export class Users {
       // One family has one address to ask for.
       return ["request", { metadata: { annotations: { "metallb.io/address-pool": null, ...(isDual || draw > 0.97 ? { "metallb.io/loadBalancerIPs": null } : this.#request()) } } }];
     })();
-    await this.#client.patch(services, { namespace: "default", name: metadata.name }, { ...patch, metadata: { ...Reflect.get(patch, "metadata"), resourceVersion: metadata.resourceVersion } });
+    await this.#client.patch(services, { namespace: metadata.namespace ?? "", name: metadata.name }, { ...patch, metadata: { ...Reflect.get(patch, "metadata"), resourceVersion: metadata.resourceVersion } });
     this.#count(what);
   }
 
@@ -145,4 +146,9 @@ export class Users {
   #count(what: string): void {
     this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
   }
+}
+
+function placeOf(key: string): { namespace: string; name: string } {
+  const [namespace = "", name = ""] = key.split("/");
+  return { namespace, name };
 }
