@@ -17,7 +17,7 @@ import { containerProcesses } from "./node.ts";
 const PENDING = 50;
 /** Services that have one by then, and keep it. */
 const SERVED = 10;
-const BUDGET = { timeoutMs: 90_000 } as const;
+const BUDGET = { timeoutMs: 180_000 } as const;
 
 /** How the controller that leads is lost. */
 const powerOff = (lab: FullLab, { node }: LeadingController): Promise<void> => lab.powerOff(node);
@@ -38,10 +38,9 @@ describeOnFullLab(`the leading controller lost with ${PENDING} Services pending`
     test(`${title}: another one finishes, nothing is doubled, none is lost`, async () => {
       await lab().apply(poolFor(name));
       const old = await settledController(lab());
-      // From now on it sees nothing; its Lease is good for another fifteen seconds.
+      // From now on it sees nothing; its Lease is good for another fifteen seconds, and on a slow machine the other one begins meanwhile: how many were left is printed.
       await signalController(lab(), old.node, "SIGSTOP");
       await createServices(name, PENDING);
-      assert.equal(given(name), 0);
       await expectFinished({ name, old, lose });
     });
   }
@@ -68,12 +67,11 @@ describeOnFullLab(`the leading controller lost with ${PENDING} Services pending`
     const after = await addressesOfAll(lab());
     const addresses = [...after.values()].filter((address) => address !== undefined);
     console.log(`${name}: ${pending} pending when ${old.pod} was lost; ${next.pod === old.pod ? "the same pod, started again," : `the standby ${next.pod}`} finished ${tookMs} ms later (Lease taken after ${next.acquiredAtMs - lostAt} ms)`);
-    assert.equal(addresses.length, after.size, "every Service has an address");
-    assert.equal(new Set(addresses).size, after.size, "no address twice");
-    for (const [service, address] of before) if (address !== undefined) assert.equal(after.get(service), address, service);
+    assert.deepEqual([addresses.length, new Set(addresses).size], [after.size, after.size], `every Service has an address, and no two the same: ${addresses.join(" ")}`);
+    for (const [service, address] of before) if (address !== undefined) assert.equal(after.get(service), address, `${service} had ${address} and has ${after.get(service)}`);
     assert.deepEqual(history.moves(), []);
     await lab().restore(old.node);
-    await lab().waitForNode(old.node, "True", 90_000);
+    await lab().waitForNode(old.node, "True", BUDGET.timeoutMs);
     await lab().waitForHerald();
     assert.deepEqual(await addressesOfAll(lab()), after, "nothing changes when the lost one returns");
     assert.deepEqual(history.moves(), []);
@@ -82,7 +80,7 @@ describeOnFullLab(`the leading controller lost with ${PENDING} Services pending`
   async function createServices(prefix: string, count: number): Promise<void> {
     const names = Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
     await lab().kubectl(["create", "-f", "-"], { input: names.map((name) => service({ name })).join("---\n") });
-    if (history !== undefined) await eventually(() => assert.ok(names.every((name) => history.has(name))), { ...BUDGET, what: "the watch to show every Service" });
+    if (history !== undefined) await eventually(() => assert.ok(names.every((name) => history.has(name)), `${names.filter((name) => history.has(name)).length} of ${names.length}`), { ...BUDGET, what: "the watch to show every Service" });
   }
 
   /** How many Services whose names begin so were seen with an address. */
@@ -121,7 +119,7 @@ async function settledController(lab: FullLab): Promise<LeadingController> {
 function settledHolder(lab: FullLab, old: LeadingController): Promise<LeadingController> {
   return eventually(async () => {
     const leading = await leadingController(lab);
-    assert.ok(leading !== undefined && leading.identity !== old.identity, "still the old holder");
+    assert.ok(leading !== undefined && leading.identity !== old.identity, `${leading?.identity ?? "nobody"} holds it, after ${old.identity}`);
     return leading;
   }, { ...BUDGET, what: "another controller to hold the Lease" });
 }

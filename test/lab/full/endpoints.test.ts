@@ -3,7 +3,7 @@ import { beforeAll, describe, test } from "vitest";
 import { eventually } from "../eventually.ts";
 import { CLIENT } from "../lab.ts";
 import type { Leadership } from "../leaders.ts";
-import { addressOf, answeringLeader, expectAddress, expectLeader, expectSilence, leaderOf, settledLeader } from "../observe.ts";
+import { addressOf, answeringLeader, expectAddress, expectLeader, expectSilence, leaderOf } from "../observe.ts";
 import { advertisement, pool } from "../resources.ts";
 import { service } from "../walkthrough/manifests.ts";
 import type { Heartbeats } from "../stalls.ts";
@@ -133,16 +133,12 @@ describeOnFullLab("endpoints that come, move and go", { name: "full-ends" }, (la
       const podOn = (node: string): PodView => pods.get(node) ?? assert.fail(node);
       const address = await expectAddress(lab(), "ready");
       const left = new Set(lab().nodes);
-      for (let leader = await settledLeader(lab(), "ready"); left.size > 0; ) {
+      for (let leader = await answeringLeader(lab(), "ready", address); left.size > 0; ) {
         await expectServedFrom(lab(), "ready", leader);
         await setReady(lab(), podOn(leader), false);
         left.delete(leader);
         if (left.size === 0) break;
-        leader = await eventually(async () => {
-          const next = await leaderOf(lab(), "ready") ?? "";
-          assert.ok(left.has(next), `${next}, of ${[...left].join()}`);
-          return next;
-        }, { ...BUDGET, what: "a leader whose pod is ready" });
+        leader = await answeringLeader(lab(), "ready", address, (node) => left.has(node));
       }
       await expectSilence(lab(), address);
       await setReady(lab(), podOn("node3"), true);

@@ -5,7 +5,7 @@ import { containerProcesses } from "./node.ts";
 import { describeOnFullLab } from "./describe-on-full-lab.ts";
 import type { FullLab } from "./full-lab.ts";
 
-const WITHIN = { timeoutMs: 60_000 } as const;
+const WITHIN = { timeoutMs: 180_000 } as const;
 
 interface Speaker {
   readonly name: string;
@@ -32,14 +32,16 @@ describeOnFullLab("Herald from its image and its chart, as the full lab handles 
   it("loses a speaker to a crash, and its kubelet starts it again in the same pod", async () => {
     const before = (await speakersOf(lab())).get("node1");
     await lab().crashSpeaker("node1");
-    await eventually(async () => assert.deepEqual((await speakersOf(lab())).get("node1"), { name: before?.name, restarts: 1, ready: true }), { ...WITHIN, what: "the speaker of node1 to be back" });
+    await eventually(async () => {
+      const now = (await speakersOf(lab())).get("node1");
+      assert.ok(now?.name === before?.name && now?.ready === true && now.restarts > (before?.restarts ?? 0), JSON.stringify({ before, now }));
+    }, { ...WITHIN, what: "the speaker of node1 to be back" });
   });
 
   it("freezes a speaker for a moment", async () => {
-    const [speaker] = containerProcesses(lab().name, "node2", "speaker");
+    const before = [containerProcesses(lab().name, "node2", "speaker")[0], (await speakersOf(lab())).get("node2")?.restarts];
     await lab().pauseSpeaker("node2", 100);
-    assert.deepEqual(containerProcesses(lab().name, "node2", "speaker")[0], speaker);
-    assert.equal((await speakersOf(lab())).get("node2")?.restarts, 0);
+    assert.deepEqual([containerProcesses(lab().name, "node2", "speaker")[0], (await speakersOf(lab())).get("node2")?.restarts], before);
   });
 
   it("ends the speaker of one node until it is restored, and touches no other", async () => {
@@ -56,6 +58,6 @@ describeOnFullLab("Herald from its image and its chart, as the full lab handles 
   it("is uninstalled, and its pods are gone", async () => {
     await lab().stopHerald();
     assert.equal(await lab().kubectl(["get", "pods", "-n", "metallb-system", "-o", "name"]), "");
-    assert.deepEqual(containerProcesses(lab().name, "node1", "speaker"), []);
+    await eventually(() => assert.deepEqual(containerProcesses(lab().name, "node1", "speaker"), []), { ...WITHIN, what: "its processes to be gone" });
   });
 });

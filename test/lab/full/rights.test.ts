@@ -15,7 +15,7 @@ import type { FullLab } from "./full-lab.ts";
 import { containerProcesses } from "./node.ts";
 
 /** Starting pods, and whatever goes through kubectl, takes its time on a busy machine. */
-const BUDGET = { timeoutMs: 60_000 } as const;
+const BUDGET = { timeoutMs: 180_000 } as const;
 
 const CONTROLLER = "herald-controller";
 const SPEAKER = "herald-speaker";
@@ -141,7 +141,7 @@ describeOnFullLab("what Herald and its users may", { name: "full-rights", nodes:
   it("runs the programs with the capability that ARP needs and no other, no way to more, and a root that nobody writes to", () => {
     const speakers = lab().allNodes.flatMap((node) => containerProcesses(lab().name, node, "speaker"));
     const controllers = lab().allNodes.flatMap((node) => containerProcesses(lab().name, node, "controller"));
-    assert.deepEqual([speakers.length, controllers.length], [lab().allNodes.length, 2]);
+    assert.deepEqual([speakers.length, controllers.length], [lab().allNodes.length, 2], JSON.stringify({ speakers, controllers }));
     const held = (capabilities: string): Record<string, string> => ({ CapEff: capabilities, CapPrm: capabilities, CapBnd: capabilities, CapInh: NONE, CapAmb: NONE, NoNewPrivs: "1", Seccomp: SECCOMP_FILTER });
     for (const [processes, uid, capabilities] of [[speakers, 0, NET_RAW], [controllers, 65534, NONE]] as const) {
       for (const { pid } of processes) {
@@ -158,8 +158,10 @@ describeOnFullLab("what Herald and its users may", { name: "full-rights", nodes:
     const stranger = (await lab().kubectl(["create", "token", "default", "-n", "default"])).trim();
     for (const host of ["127.0.0.1", address]) {
       const ask = async (...header: string[]): Promise<string> => (await lab().exec("node1", ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", ...header, `https://${host}:9120/metrics`])).stdout;
-      const asked = [await ask(), await ask("-H", `Authorization: Bearer ${stranger}`), await ask("-H", `Authorization: Bearer ${readToken(labFolder(lab().name))}`)];
-      assert.deepEqual(asked, ["401", "403", "200"], host);
+      await eventually(async () => {
+        const asked = [await ask(), await ask("-H", `Authorization: Bearer ${stranger}`), await ask("-H", `Authorization: Bearer ${readToken(labFolder(lab().name))}`)];
+        assert.deepEqual(asked, ["401", "403", "200"], `${host}: ${asked.join(" ")}`);
+      }, { ...BUDGET, what: `/metrics of ${host} refuses and answers whom it should` });
     }
     assert.match(await metricsOf(lab(), { node: "node1", program: "speaker" }), /^herald_/m);
   });
@@ -189,12 +191,17 @@ describeOnFullLab("what Herald and its users may", { name: "full-rights", nodes:
       await expectLeader(lab(), "web", await expectAddress(lab(), "web"), "node1");
       await eventually(async () => {
         const text = await lab().kubectl(["get", "events", "-n", "default", "--field-selector=involvedObject.name=web,involvedObject.kind=Service", "-o", 'jsonpath={range .items[*]}{.reason} {.count}{"\\n"}{end}']);
-        for (const line of ["IPAllocated 2", "nodeAssigned 2"]) assert.ok(text.split("\n").includes(line), text);
+        // A speaker that stands still may lose the address and get it again, which is told again.
+        for (const reason of ["IPAllocated", "nodeAssigned"]) assert.match(text, new RegExp(`^${reason} ([2-9]|[1-9]\\d+)$`, "m"));
       }, { ...BUDGET, what: "events counted twice" });
     });
 
     it("takes back a ServiceL2Status that lost its owner", async () => {
-      const [status] = await l2StatusesOf(lab(), "web");
+      const [status] = await eventually(async () => {
+        const statuses = await l2StatusesOf(lab(), "web");
+        assert.equal(statuses.length, 1, JSON.stringify(statuses));
+        return statuses;
+      }, { ...BUDGET, what: "one ServiceL2Status" });
       await lab().kubectl(["patch", "servicel2status", status?.metadata.name ?? "", "-n", HERALD_NAMESPACE, "--type=merge", "-p", '{"metadata":{"ownerReferences":null}}']);
       await eventually(async () => {
         const { metadata } = await lab().get("servicel2status", HERALD_NAMESPACE, status?.metadata.name ?? "") as { metadata: { ownerReferences?: { kind: string }[] } };
