@@ -23,8 +23,8 @@ const config = defineConfig({
           name: "lab",
           include: ["test/lab/**/*.test.ts"],
           // On a machine that is three times as slow; whoever waits in vain says so long before.
-          testTimeout: 480_000,
-          hookTimeout: 480_000,
+          testTimeout: 900_000,
+          hookTimeout: 600_000,
           pool: "forks",
           // Lab tests wait more than they compute: three labs side by side keep two cores busy.
           maxWorkers: 3,
