@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../sys/clock.ts";
 import { CLIENT, Lab } from "../test/lab/lab.ts";
-import { ProcessTable } from "../test/lab/processes.ts";
+import { isSameProcess, ProcessTable } from "../test/lab/processes.ts";
+import { searchPath } from "../test/lab/programs.ts";
 import { labFolder } from "../test/lab/state.ts";
 import { BENCH, CASES, GROUPS, type GroupName, RUNS, SERVICES } from "./assign-speakers-cases.ts";
 import { clearStatuses, connect, createServices, serviceNames, startProgram, stopProgram, untilAssigned } from "./cluster-load.ts";
@@ -28,6 +29,7 @@ if (lab === undefined) throw new Error(`no lab ${process.argv[2]}`);
 const processes = new ProcessTable(labFolder(lab.name).path);
 const client = connect();
 const names = serviceNames(SERVICES);
+await slowProxiesDown(lab);
 await createServices(client, names, "bench");
 for (const { title, hasSpeakers } of CASES) {
   if (!hasSpeakers) await stopSpeakers(lab);
@@ -42,6 +44,17 @@ client.close();
 
 function prefixed(who: string, run: Readonly<Record<string, number>>): Record<string, number> {
   return Object.fromEntries(Object.entries(run).map(([name, value]) => [`${who} ${name}`, value]));
+}
+
+/** In the lab they look for changes ten times a second; by default, as in clusters, once. */
+async function slowProxiesDown(where: Lab): Promise<void> {
+  for (const node of where.nodes) {
+    const name = `kube-proxy-${node}`;
+    const argv = processes.find(name)?.argv.map((arg) => (arg.startsWith("--iptables-min-sync-period=") ? "--iptables-min-sync-period=1s" : arg));
+    if (argv === undefined) throw new Error(`there is no ${name}`);
+    await processes.stop(name, 3000);
+    processes.start({ name, namespace: where.namespace(node), argv, env: { PATH: searchPath() } });
+  }
 }
 
 async function stopSpeakers(where: Lab): Promise<void> {
@@ -61,11 +74,11 @@ function startPlain(): ChildProcess {
  * Takes all addresses away, waits until that is done with, starts the program, and waits until everybody is done with it.
  * Gives the rate from the first status to the last; ms from the program's start to the last status and to the last address's
  * first announcement; ms of processor time of the program and of each group until the last status, and until all is at rest
- * (events and ServiceL2Statuses come behind).
+ * (events and ServiceL2Statuses come behind); and before all that at rest, in a second.
  */
 async function measureRun(where: Lab, start: () => ChildProcess, hasSpeakers: boolean): Promise<Record<string, number>> {
   await clearStatuses(client, names);
-  await untilRest();
+  const atRest = await untilRest();
   const capture = hasSpeakers ? await where.capture(CLIENT, "arp") : undefined;
   const before = cpuNow();
   const waiting = untilAssigned(client, SERVICES, TIMEOUT_MS);
@@ -78,7 +91,7 @@ async function measureRun(where: Lab, start: () => ChildProcess, hasSpeakers: bo
     await untilRest();
     const rest = cpuNow();
     const announcedMs = capture === undefined ? {} : { announcedMs: (await lastAnnounced(where, await capture.stop())) - startedWall };
-    const groups = GROUPS.flatMap(({ name }) => [[`${name} untilMs`, (until[name] - before[name]) * 1000], [`${name} restMs`, (rest[name] - before[name]) * 1000]]);
+    const groups = GROUPS.flatMap(({ name }) => [[`${name} untilMs`, (until[name] - before[name]) * 1000], [`${name} restMs`, (rest[name] - before[name]) * 1000], [`${name} idleMs`, atRest[name] * 1000]]);
     return { rate: (SERVICES - 1) / ((last - first) / 1000), assignedMs: last - started, ...announcedMs, ownMs, ...Object.fromEntries(groups) };
   } finally {
     await capture?.stop();
@@ -98,19 +111,21 @@ async function lastAnnounced(where: Lab, lines: readonly string[]): Promise<numb
 
 /** Seconds of the processor that the groups have taken so far, with their children: kube-proxy's work is done by iptables. */
 function cpuNow(): Seconds {
-  const all = processes.list();
+  const all = processes.list().filter(isSameProcess);
   const sumOf = (programs: RegExp): number => all.filter(({ name }) => programs.test(name)).reduce((sum, { pid }) => sum + cpuSecondsOf(pid, { children: true }), 0);
   return Object.fromEntries(GROUPS.map(({ name, programs }) => [name, sumOf(programs)])) as Record<GroupName, number>;
 }
 
-async function untilRest(): Promise<void> {
-  const total = (): number => Object.values(cpuNow()).reduce((sum, value) => sum + value, 0);
+/** Gives what each group takes then, as a part of one processor. */
+async function untilRest(): Promise<Seconds> {
   const end = performance.now() + REST_BUDGET_MS;
   for (;;) {
-    const [before, since] = [total(), performance.now()];
+    const [before, since] = [cpuNow(), performance.now()];
     await sleep(REST.ms);
-    const load = ((total() - before) * 1000) / (performance.now() - since);
-    if (load < REST.load) return;
+    const [after, seconds] = [cpuNow(), (performance.now() - since) / 1000];
+    const loads = Object.fromEntries(GROUPS.map(({ name }) => [name, (after[name] - before[name]) / seconds])) as Record<GroupName, number>;
+    const load = Object.values(loads).reduce((sum, value) => sum + value, 0);
+    if (load < REST.load) return loads;
     if (performance.now() > end) throw new Error(`the lab's programs still take ${load.toFixed(2)} processors after ${REST_BUDGET_MS / 1000} s`);
   }
 }

@@ -83,4 +83,5 @@ function report(samples: Samples, title: string, hasSpeakers: boolean): void {
       print(`${who}, processor time of ${what} until all is at rest`, of(`${name} restMs`) / 1000, "s");
     }
   }
+  for (const { name, what } of GROUPS) if (hasSpeakers || name !== "speakers") print(`at rest: processor time of ${what} in a second`, median(samples.of(`plain ${name} idleMs`)), "ms");
 }
