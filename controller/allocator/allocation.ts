@@ -56,6 +56,6 @@ export interface Holding {
   /** One or two addresses, in the order of the Service's status. */
   readonly addresses: readonly IpAddress[];
   readonly pool: string;
-  /** On which terms it shares them; absent: it has them for itself. */
-  readonly sharing?: SharingTerms;
+  /** On which terms it shares them; undefined: it has them for itself. */
+  readonly sharing: SharingTerms | undefined;
 }

@@ -135,6 +135,51 @@ describe("new pools", () => {
   });
 });
 
+describe("wide ranges", () => {
+  const ranges = ["fd00::/64", "fd00::/16", "fd00::ffff:ffff:ffff:fff0-fd01::f", "::/0"].map(parseIpRange);
+
+  /** Distances from the first address at which one more word, or a bigint, is needed to tell it, and some on both sides. */
+  function distancesBelow(size: bigint): bigint[] {
+    const edges = [0, 31, 32, 53, 63, 64, 96, 127].map((bits) => 2n ** BigInt(bits));
+    const all = [...edges, 3n * 2n ** 32n, 3n * 2n ** 64n, size].flatMap((edge) => [edge - 2n, edge - 1n, edge, edge + 1n]);
+    return [...new Set(all)].filter((distance) => distance >= 0n && distance < size);
+  }
+
+  for (const range of ranges) {
+    const name = `${formatIpAddress({ family: "IPv6", value: range.first })}-${formatIpAddress({ family: "IPv6", value: range.last })}`;
+    const values = distancesBelow(range.last - range.first + 1n).map((distance) => range.first + distance);
+
+    it(`each address of ${name} is told from all others, and is free again when it was released`, () => {
+      const allocator = withPools({ ...pool("p", []), ranges: [range] });
+      const asked = (value: bigint, service: string): AllocationRequest => ({ ...request(service, { families: ["IPv6"] }), addresses: [{ family: "IPv6", value }] });
+      for (const value of values) {
+        const text = formatIpAddress({ family: "IPv6", value });
+        expect(outcome(allocator, asked(value, text))).toBe(text);
+        expect(outcome(allocator, asked(value, "late"))).toBe("AddressInUse");
+      }
+      expect(allocator.count("p", "IPv6")?.inUse).toBe(BigInt(values.length));
+      for (const value of values) {
+        const address = { family: "IPv6" as const, value };
+        expect(allocator.holding(formatIpAddress(address))?.addresses).toEqual([address]);
+        expect(allocator.holdersOf(address)).toEqual([formatIpAddress(address)]);
+        expect(allocator.release(formatIpAddress(address))).toEqual([address]);
+        expect(allocator.holdersOf(address)).toEqual([]);
+      }
+      expect(allocator.count("p", "IPv6")?.inUse).toBe(0n);
+    });
+
+    it(`automatic assignment in ${name} passes over what others asked for`, () => {
+      const allocator = withPools({ ...pool("p", []), ranges: [range] });
+      for (const value of values) allocator.allocate({ ...request(`far ${value}`, { families: ["IPv6"] }), addresses: [{ family: "IPv6", value }] });
+      const free = Array.from({ length: 1000 }, (_, index) => range.first + BigInt(index)).filter((value) => !values.includes(value));
+      for (const value of free) expect(outcome(allocator, request(`${value}`, { families: ["IPv6"] }))).toBe(formatIpAddress({ family: "IPv6", value }));
+      for (const value of free) allocator.release(`${value}`);
+      for (const value of values) expect(allocator.holdersOf({ family: "IPv6", value })).toEqual([`far ${value}`]);
+      expect(outcome(allocator, request("again", { families: ["IPv6"] }))).toBe(formatIpAddress({ family: "IPv6", value: free[0] ?? 0n }));
+    });
+  }
+});
+
 /** The same rules without a single data structure: walk every address. */
 class Model {
   held = new Map<string, string>();

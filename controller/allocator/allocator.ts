@@ -12,17 +12,23 @@
  * one address for a moment.
  */
 import type { Pool } from "../../config/config.ts";
-import { compareIpAddresses, formatIpAddress, type IpAddress, type IpFamily } from "../../wire/ip-address.ts";
-import type { AllocationRequest, AllocationResult, Holding, Refusal, RefusalReason } from "./allocation.ts";
-import { type AddressCount, type PoolState, PoolTable } from "./pool-table.ts";
-import { type ClashRefusal, refusalOf } from "./refusals.ts";
+import { compareIpAddresses, type IpAddress, type IpFamily } from "../../wire/ip-address.ts";
+import type { Occupant } from "./address-range.ts";
+import type { AllocationRequest, AllocationResult, Holding, Refusal } from "./allocation.ts";
+import { HeldAddresses } from "./held-addresses.ts";
+import { type AddressCount, addressAt, moveOut, type PoolState, PoolTable, sameSpot, settleIn, type Spot } from "./pool-table.ts";
+import { type ClashRefusal, quoteList, refusalOf, refuse } from "./refusals.ts";
 import { sameTerms, SharedAddress, type SharingClash, type SharingTerms } from "./sharing.ts";
 
 const FAMILIES: readonly IpFamily[] = ["IPv4", "IPv6"];
+const NO_ADDRESSES: readonly IpAddress[] = [];
+
+/** Addresses for a request: one or two, all of one pool. */
+type Found = readonly [Spot] | readonly [Spot, Spot];
 
 export class Allocator {
   #table = new PoolTable(new Map());
-  readonly #holdings = new Map<string, Holding>();
+  readonly #holdings = new Map<string, HeldAddresses>();
   /** Addresses that a Service gave up but may still show in its status. */
   readonly #leaving = new Map<string, readonly IpAddress[]>();
 
@@ -34,19 +40,17 @@ export class Allocator {
     this.#table = new PoolTable(pools);
     const lost: string[] = [];
     for (const [service, holding] of this.#holdings) {
-      const pool = this.#commonPool(holding.addresses);
-      if (pool === undefined) {
+      const spots = this.#inOnePool(holding.addresses);
+      if (spots === undefined) {
         this.#park(service, holding.addresses);
         this.#holdings.delete(service);
         lost.push(service);
         continue;
       }
-      if (pool !== holding.pool) this.#holdings.set(service, { ...holding, pool });
-      for (const address of holding.addresses) this.#table.put(address, service, holding.sharing);
+      for (const spot of spots) settleIn(spot, service, holding.sharing);
+      this.#holdings.set(service, new HeldAddresses(spots[0], spots[1], holding.sharing));
     }
-    for (const [service, addresses] of this.#leaving) {
-      for (const address of addresses) this.#table.put(address, service, undefined);
-    }
+    for (const [service, addresses] of this.#leaving) this.#keepAway(service, addresses);
     return lost;
   }
 
@@ -94,9 +98,9 @@ export class Allocator {
 
   /** Whether a Service that waits may find the address useful: it is free, or shared on its terms (which ports may still forbid). */
   isOpen(address: IpAddress, terms: SharingTerms | undefined): boolean {
-    const place = this.#table.find(address);
-    if (place === undefined) return false;
-    const occupant = place.range.occupantOf(address);
+    const spot = this.#table.locate(address);
+    if (spot === undefined) return false;
+    const occupant = occupantAt(spot);
     return occupant === undefined || (terms !== undefined && occupant instanceof SharedAddress && occupant.terms?.identity === terms.identity);
   }
 
@@ -108,7 +112,8 @@ export class Allocator {
 
   /** Why the Service, which may show the address but does not hold it, can't have it: others are on it. Undefined when it could. */
   refusalAt(address: IpAddress, service: string, terms: SharingTerms | undefined): ClashRefusal | undefined {
-    const clash = this.#clash(address, service, terms, "join");
+    const spot = this.#table.locate(address);
+    const clash = spot === undefined ? undefined : this.#clash(spot, service, terms, "join");
     return clash === undefined ? undefined : refusalOf(clash, address, service, terms);
   }
 
@@ -118,30 +123,29 @@ export class Allocator {
    * nothing could be adopted.
    */
   adopt(service: string, addresses: readonly IpAddress[], sharing?: SharingTerms): Holding | undefined {
-    const adopted: IpAddress[] = [];
-    let pool: string | undefined;
+    let adopted: Found | undefined;
     for (const address of addresses) {
-      const owner = this.poolOf(address);
-      if (owner === undefined || this.#clash(address, service, sharing, "stay") !== undefined) continue;
-      if (pool !== undefined && (owner !== pool || adopted.some((other) => other.family === address.family))) continue;
-      pool = owner;
-      adopted.push(address);
+      const spot = this.#table.locate(address);
+      if (spot === undefined || this.#clash(spot, service, sharing, "stay") !== undefined) continue;
+      const first = adopted?.[0];
+      if (first !== undefined && (spot.place.state !== first.place.state || adopted?.some((other) => other.place.range.family === address.family) === true)) continue;
+      adopted = first === undefined ? [spot] : [first, spot];
     }
-    if (pool !== undefined) this.#hold(service, holdingOf(adopted, pool, sharing));
+    if (adopted !== undefined) this.#hold(service, adopted, sharing);
     return this.#holdings.get(service);
   }
 
   /** Whether the Service may keep what it holds on these terms: nobody shares it, or all others on fitting terms. */
   mayStay(service: string, terms: SharingTerms | undefined): boolean {
-    const addresses = this.#holdings.get(service)?.addresses ?? [];
-    return addresses.every((address) => this.#clash(address, service, terms, "stay") === undefined);
+    const spots = this.#holdings.get(service)?.spots ?? [];
+    return spots.every((spot) => this.#clash(spot, service, terms, "stay") === undefined);
   }
 
   /** Changes the terms on which the Service holds what it holds, which `mayStay` must allow. */
   renew(service: string, terms: SharingTerms | undefined): void {
     const holding = this.#holdings.get(service);
     if (holding === undefined || sameTerms(holding.sharing, terms)) return;
-    this.#hold(service, holdingOf(holding.addresses, holding.pool, terms));
+    this.#hold(service, holding.spots, terms);
   }
 
   /** The Service gives up all it holds; `settle` frees it. Returns what it held, or undefined. */
@@ -155,7 +159,7 @@ export class Allocator {
 
   /** What the Service gave up and may still show. */
   leaving(service: string): readonly IpAddress[] {
-    return this.#leaving.get(service) ?? [];
+    return this.#leaving.get(service) ?? NO_ADDRESSES;
   }
 
   /**
@@ -174,7 +178,7 @@ export class Allocator {
     if (leaving === undefined) return [];
     const kept = leaving.filter((address) => includes(shown, address));
     const left = leaving.filter((address) => !includes(shown, address));
-    for (const address of left) this.#table.remove(address, service);
+    for (const address of left) this.#free(address, service);
     if (kept.length > 0) this.#leaving.set(service, kept);
     else this.#leaving.delete(service);
     return left;
@@ -182,13 +186,17 @@ export class Allocator {
 
   /** Frees what the Service holds and what it gave up, at once: it is gone. Returns as `settle`. */
   release(service: string): readonly IpAddress[] {
-    const held = this.#holdings.get(service)?.addresses ?? [];
+    const held = this.#holdings.get(service);
     const leaving = this.leaving(service);
-    const left = leaving.length === 0 ? held : [...held, ...leaving];
-    if (held.length > 0) this.#holdings.delete(service);
-    if (leaving.length > 0) this.#leaving.delete(service);
-    for (const address of left) this.#table.remove(address, service);
-    return left;
+    if (held !== undefined) {
+      this.#holdings.delete(service);
+      for (const spot of held.spots) moveOut(spot, service);
+    }
+    if (leaving.length > 0) {
+      this.#leaving.delete(service);
+      for (const address of leaving) this.#free(address, service);
+    }
+    return held === undefined ? leaving : leaving.length === 0 ? held.addresses : [...held.addresses, ...leaving];
   }
 
   /**
@@ -196,67 +204,87 @@ export class Allocator {
    * success; on refusal it keeps what it holds. O(log n) in addresses, linear in the number of pools.
    */
   allocate(request: AllocationRequest): AllocationResult {
-    const result = request.addresses.length > 0 ? this.#findRequested(request) : this.#findAutomatic(request);
-    if (result.kind === "assigned") this.#hold(request.service, holdingOf(result.addresses, result.pool, request.sharing));
-    return result;
+    const found = request.addresses.length > 0 ? this.#findRequested(request) : this.#findAutomatic(request);
+    if ("kind" in found) return found;
+    const { addresses, pool } = this.#hold(request.service, found, request.sharing);
+    return { kind: "assigned", addresses, pool };
   }
 
-  #hold(service: string, holding: Holding): void {
+  #hold(service: string, spots: Found, sharing: SharingTerms | undefined): Holding {
     const before = this.#holdings.get(service);
-    if (before !== undefined) this.#park(service, before.addresses.filter((address) => !includes(holding.addresses, address)));
-    const leaving = this.leaving(service).filter((address) => !includes(holding.addresses, address));
+    if (before !== undefined) this.#park(service, before.spots.filter((spot) => !isAmong(spots, spot)).map(addressAt));
+    if (this.#leaving.has(service)) this.#takeBack(service, spots);
+    for (const spot of spots) settleIn(spot, service, sharing);
+    const holding = new HeldAddresses(spots[0], spots[1], sharing);
+    this.#holdings.set(service, holding);
+    return holding;
+  }
+
+  /** What the Service holds again does not leave. */
+  #takeBack(service: string, spots: Found): void {
+    const held = spots.map(addressAt);
+    const leaving = this.leaving(service).filter((address) => !includes(held, address));
     if (leaving.length > 0) this.#leaving.set(service, leaving);
     else this.#leaving.delete(service);
-    for (const address of holding.addresses) this.#table.put(address, service, holding.sharing);
-    this.#holdings.set(service, holding);
   }
 
   #park(service: string, addresses: readonly IpAddress[]): void {
     if (addresses.length === 0) return;
     this.#leaving.set(service, [...this.leaving(service), ...addresses]);
-    for (const address of addresses) this.#table.put(address, service, undefined);
+    this.#keepAway(service, addresses);
+  }
+
+  /** Puts the Service on addresses that it leaves, so that others stay off them; those of no pool need nobody to. */
+  #keepAway(service: string, addresses: readonly IpAddress[]): void {
+    for (const address of addresses) {
+      const spot = this.#table.locate(address);
+      if (spot !== undefined) settleIn(spot, service, undefined);
+    }
+  }
+
+  #free(address: IpAddress, service: string): void {
+    const spot = this.#table.locate(address);
+    if (spot !== undefined) moveOut(spot, service);
   }
 
   /** What keeps the Service from the address; for one that is on it already, those who leave it do not count. */
-  #clash(address: IpAddress, service: string, terms: SharingTerms | undefined, mode: "join" | "stay"): SharingClash | undefined {
-    const occupant = this.#table.occupantOf(address);
+  #clash(spot: Spot, service: string, terms: SharingTerms | undefined, mode: "join" | "stay"): SharingClash | undefined {
+    const occupant = occupantAt(spot);
     if (occupant === undefined || occupant === service) return undefined;
-    const counts = (other: string): boolean => mode === "join" || this.#holds(other, address);
+    const counts = (other: string): boolean => mode === "join" || this.#holds(other, spot);
     if (typeof occupant === "string") return counts(occupant) ? { kind: "exclusive", holders: [occupant] } : undefined;
     return occupant.clash(service, terms, counts);
   }
 
-  #holds(service: string, address: IpAddress): boolean {
-    return includes(this.#holdings.get(service)?.addresses ?? [], address);
+  #holds(service: string, spot: Spot): boolean {
+    const held = this.#holdings.get(service);
+    return held !== undefined && isAmong(held.spots, spot);
   }
 
-  #findRequested(request: AllocationRequest): AllocationResult {
-    const families = new Set(request.addresses.map((address) => address.family));
-    const sameFamilies = families.size === request.families.length && request.families.every((family) => families.has(family));
-    if (!sameFamilies) return refuse("FamilyMismatch", `${quoteList(request.addresses)} does not match the ipFamily of the service`);
-    for (const address of request.addresses) {
-      if (this.poolOf(address) === undefined) return refuse("AddressNotInPool", `${quoteList([address])} is not allowed in config`);
+  #findRequested(request: AllocationRequest): Found | Refusal {
+    const { addresses, service, sharing } = request;
+    if (!matches(addresses, request.families)) return refuse("FamilyMismatch", `${quoteList(addresses)} does not match the ipFamily of the service`);
+    for (const address of addresses) {
+      if (this.#table.find(address) === undefined) return refuse("AddressNotInPool", `${quoteList([address])} is not allowed in config`);
     }
-    const name = this.#commonPool(request.addresses);
-    const pool = name === undefined ? undefined : this.pool(name);
-    if (pool === undefined) return refuse("AddressesInDifferentPools", `${quoteList(request.addresses)} are not of one pool`);
+    const found = this.#inOnePool(addresses);
+    if (found === undefined) return refuse("AddressesInDifferentPools", `${quoteList(addresses)} are not of one pool`);
+    const { pool } = found[0].place.state;
     if (request.pool !== undefined && request.pool !== pool.name) {
-      return refuse("AddressNotInRequestedPool", `${quoteList(request.addresses)} is not compatible with requested address pool ${request.pool}`);
+      return refuse("AddressNotInRequestedPool", `${quoteList(addresses)} is not compatible with requested address pool ${request.pool}`);
     }
     if (!request.admits(pool)) return refuse("PoolNotAllowed", `pool ${pool.name} not compatible for ip assignment`);
-    for (const address of request.addresses) {
-      const clash = this.#clash(address, request.service, request.sharing, this.#holds(request.service, address) ? "stay" : "join");
-      if (clash !== undefined) return refusalOf(clash, address, request.service, request.sharing);
+    for (const spot of found) {
+      const clash = this.#clash(spot, service, sharing, this.#holds(service, spot) ? "stay" : "join");
+      if (clash !== undefined) return refusalOf(clash, addressAt(spot), service, sharing);
     }
-    return { kind: "assigned", addresses: request.addresses, pool: pool.name };
+    return found;
   }
 
-  #findAutomatic(request: AllocationRequest): AllocationResult {
+  #findAutomatic(request: AllocationRequest): Found | Refusal {
     if (request.pool === undefined) {
-      const { current, pinned, plain } = this.#candidates(request);
-      // What it is in already can give it most without taking anything away.
-      const stayed = current === undefined ? undefined : this.#freeIn(request, current, request.families);
-      return stayed ?? this.#findInPools(request, pinned) ?? this.#findInPools(request, plain) ?? this.#exhausted(request, [...pinned, ...plain]);
+      const { pinned, plain } = this.#candidates(request);
+      return this.#staying(request, pinned, plain) ?? this.#findInPools(request, pinned) ?? this.#findInPools(request, plain) ?? this.#exhausted(request, [...pinned, ...plain]);
     }
     const state = this.#table.states.get(request.pool);
     if (state === undefined) return refuse("UnknownPool", `unknown pool "${request.pool}"`);
@@ -281,23 +309,21 @@ export class Allocator {
     return refuse("NoFreeAddress", message);
   }
 
-  /** Pools open to automatic assignment, in the order they are tried, and the one among them that the Service is in. */
-  #candidates(request: AllocationRequest): { readonly current: PoolState | undefined; readonly pinned: readonly PoolState[]; readonly plain: readonly PoolState[] } {
-    const pinned: PoolState[] = [];
-    const plain: PoolState[] = [];
-    for (const state of this.#table.states.values()) {
-      if (!state.pool.autoAssign) continue;
-      if (state.pool.serviceAllocation === undefined) plain.push(state);
-      else if (request.admits(state.pool)) pinned.push(state);
-    }
-    // The sort is stable, so that equal priorities stay in the order of names.
-    pinned.sort((a, b) => priorityOf(a.pool) - priorityOf(b.pool));
-    const name = this.#holdings.get(request.service)?.pool;
-    return { current: [...pinned, ...plain].find((state) => state.pool.name === name), pinned, plain };
+  /** Pools open to automatic assignment, in the order they are tried. */
+  #candidates(request: AllocationRequest): { readonly pinned: readonly PoolState[]; readonly plain: readonly PoolState[] } {
+    const { pinned, plain } = this.#table;
+    return { pinned: pinned.length === 0 ? pinned : pinned.filter(({ pool }) => request.admits(pool)), plain };
+  }
+
+  /** From the pool that the Service is in already, which can give it most without taking anything away. */
+  #staying(request: AllocationRequest, pinned: readonly PoolState[], plain: readonly PoolState[]): Found | undefined {
+    const state = this.#holdings.get(request.service)?.spots[0]?.place.state;
+    if (state === undefined || !(pinned.includes(state) || plain.includes(state))) return undefined;
+    return this.#freeIn(request, state, request.families);
   }
 
   /** All families from the first of these pools that has them all, or else one where that is enough. */
-  #findInPools(request: AllocationRequest, states: readonly PoolState[]): AllocationResult | undefined {
+  #findInPools(request: AllocationRequest, states: readonly PoolState[]): Found | undefined {
     for (const state of states) {
       const found = this.#freeIn(request, state, request.families);
       if (found !== undefined) return found;
@@ -313,44 +339,56 @@ export class Allocator {
   }
 
   /** One address of each family from this pool; one that the Service holds there already stays, and stays the first. */
-  #freeIn(request: AllocationRequest, state: PoolState, families: readonly IpFamily[]): AllocationResult | undefined {
-    const held = this.#holdings.get(request.service);
-    const mine = held?.pool === state.pool.name ? held.addresses : [];
-    const stays = (address: IpAddress): boolean => families.includes(address.family) && this.#clash(address, request.service, request.sharing, "stay") === undefined;
-    const addresses = mine.filter(stays);
+  #freeIn(request: AllocationRequest, state: PoolState, families: readonly IpFamily[]): Found | undefined {
+    let found = this.#keptIn(request, state, families);
     for (const family of FAMILIES) {
-      if (!families.includes(family) || addresses.some((address) => address.family === family)) continue;
-      const address = state.lowest(family, request.service, request.sharing);
-      if (address === undefined) return undefined;
-      addresses.push(address);
+      if (!families.includes(family) || found?.some(({ place }) => place.range.family === family) === true) continue;
+      const spot = state.lowest(family, request.service, request.sharing);
+      if (spot === undefined) return undefined;
+      found = found === undefined ? [spot] : [found[0], spot];
     }
-    return { kind: "assigned", addresses, pool: state.pool.name };
+    return found;
   }
 
-  #commonPool(addresses: readonly IpAddress[]): string | undefined {
-    const names = new Set(addresses.map((address) => this.poolOf(address)));
-    return names.size === 1 ? [...names][0] : undefined;
+  /** What the Service holds in this pool of these families and may keep. */
+  #keptIn({ service, sharing }: AllocationRequest, state: PoolState, families: readonly IpFamily[]): Found | undefined {
+    const held = this.#holdings.get(service);
+    if (held === undefined) return undefined;
+    const stays = (spot: Spot): boolean => spot.place.state === state && families.includes(spot.place.range.family) && this.#clash(spot, service, sharing, "stay") === undefined;
+    return foundOf(held.spots.filter(stays));
   }
+
+  /** The addresses as one pool has them; undefined when none has all. */
+  #inOnePool(addresses: readonly IpAddress[]): Found | undefined {
+    const spots: Spot[] = [];
+    for (const address of addresses) {
+      const spot = this.#table.locate(address);
+      if (spot === undefined || (spots[0] ?? spot).place.state !== spot.place.state) return undefined;
+      spots.push(spot);
+    }
+    return foundOf(spots);
+  }
+}
+
+function foundOf([first, second]: readonly Spot[]): Found | undefined {
+  if (first === undefined) return undefined;
+  return second === undefined ? [first] : [first, second];
+}
+
+function occupantAt({ place, offset }: Spot): Occupant | undefined {
+  return place.range.occupantAt(offset);
+}
+
+function isAmong(spots: readonly Spot[], spot: Spot): boolean {
+  return spots.some((other) => sameSpot(other, spot));
+}
+
+/** Whether the addresses are of exactly these families. */
+function matches(addresses: readonly IpAddress[], families: readonly IpFamily[]): boolean {
+  const isThere = (family: IpFamily): boolean => addresses.some((address) => address.family === family);
+  return FAMILIES.filter(isThere).length === families.length && families.every(isThere);
 }
 
 function includes(addresses: readonly IpAddress[], address: IpAddress): boolean {
   return addresses.some((other) => compareIpAddresses(other, address) === 0);
-}
-
-/** 0 stands for no priority and goes last. */
-function priorityOf(pool: Pool): number {
-  const priority = pool.serviceAllocation?.priority ?? 0;
-  return priority === 0 ? Number.MAX_SAFE_INTEGER : priority;
-}
-
-function holdingOf(addresses: readonly IpAddress[], pool: string, sharing: SharingTerms | undefined): Holding {
-  return { addresses, pool, ...(sharing === undefined ? {} : { sharing }) };
-}
-
-function quoteList(addresses: readonly IpAddress[]): string {
-  return `[${addresses.map((address) => JSON.stringify(formatIpAddress(address))).join(" ")}]`;
-}
-
-function refuse(reason: RefusalReason, message: string): Refusal {
-  return { kind: "refused", reason, message };
 }

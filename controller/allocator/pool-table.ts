@@ -6,6 +6,7 @@ import type { Pool } from "../../config/config.ts";
 import type { IpAddress, IpFamily } from "../../wire/ip-address.ts";
 import { AddressRange, type Occupant } from "./address-range.ts";
 import { LowestSet } from "./lowest-set.ts";
+import type { Offset } from "./offset-table.ts";
 import { comparePlaces, SharedAddress, SharedIndex, type SharingTerms } from "./sharing.ts";
 
 /** Largest count that a status field can carry (int64). */
@@ -18,23 +19,49 @@ export interface AddressCount {
   readonly available: bigint;
 }
 
+/** A range in its pool. */
+export interface AddressPlace {
+  readonly state: PoolState;
+  readonly range: AddressRange;
+  /** Of the range, among those of its pool and family. */
+  readonly index: number;
+}
+
+/** One address of a pool. */
+export interface Spot {
+  readonly place: AddressPlace;
+  readonly offset: Offset;
+}
+
+/** The address in its own words. */
+export function addressAt({ place, offset }: Spot): IpAddress {
+  return place.range.addressAt(offset);
+}
+
+/** Whether two spots of one table are the same. */
+export function sameSpot(a: Spot, b: Spot): boolean {
+  return a.place === b.place && a.offset === b.offset;
+}
+
 /** A pool's ranges of one family, in spec order, and which of them still have something free. */
 class FamilyRanges {
-  readonly ranges: AddressRange[] = [];
+  readonly places: AddressPlace[] = [];
   readonly shared = new SharedIndex();
   readonly #withFree = new LowestSet();
 
-  add(range: AddressRange): number {
-    const index = this.ranges.push(range) - 1;
-    this.#withFree.add(index);
-    return index;
+  add(state: PoolState, range: AddressRange): AddressPlace {
+    const place = { state, range, index: this.places.length };
+    this.places.push(place);
+    this.#withFree.add(place.index);
+    return place;
   }
 
   /** The lowest free address of the first range that has one. */
-  lowestFree(): { readonly address: IpAddress; readonly index: number } | undefined {
+  lowestFree(): Spot | undefined {
     for (let index = this.#withFree.lowest(); index !== undefined; index = this.#withFree.lowest()) {
-      const address = this.ranges[index]?.lowestFree();
-      if (address !== undefined) return { address, index };
+      const place = this.places[index];
+      const offset = place?.range.lowestFree();
+      if (place !== undefined && offset !== undefined) return { place, offset };
       this.#withFree.removeLowest();
     }
     return undefined;
@@ -54,20 +81,22 @@ export class PoolState {
     this.pool = pool;
   }
 
-  addRange(range: AddressRange): number {
-    return this.#families[range.family].add(range);
+  addRange(range: AddressRange): AddressPlace {
+    return this.#families[range.family].add(this, range);
   }
 
   /**
    * The address that an automatic assignment to this Service takes, or undefined when the pool has none of the family: the
    * lowest one that is free or, for a Service with terms, shared by others on the same terms.
    */
-  lowest(family: IpFamily, service: string, terms: SharingTerms | undefined): IpAddress | undefined {
-    const { shared } = this.#families[family];
-    const free = this.#families[family].lowestFree();
-    const joined = terms === undefined ? undefined : shared.lowest(service, terms);
-    if (joined === undefined || (free !== undefined && comparePlaces(free, joined) < 0)) return free?.address;
-    return joined.address;
+  lowest(family: IpFamily, service: string, terms: SharingTerms | undefined): Spot | undefined {
+    const ranges = this.#families[family];
+    const free = ranges.lowestFree();
+    const joined = terms === undefined ? undefined : ranges.shared.lowest(service, terms);
+    if (joined === undefined) return free;
+    if (free !== undefined && comparePlaces({ address: addressAt(free), index: free.place.index }, joined) < 0) return free;
+    const place = ranges.places[joined.index];
+    return place === undefined ? undefined : { place, offset: place.range.offsetOf(joined.address) };
   }
 
   /** The pool's shareable addresses of the family. */
@@ -82,13 +111,13 @@ export class PoolState {
 
   /** Whether the pool has addresses of the family at all. */
   has(family: IpFamily): boolean {
-    return this.#families[family].ranges.length > 0;
+    return this.#families[family].places.length > 0;
   }
 
   count(family: IpFamily): AddressCount {
     let usable = 0n;
     let inUse = 0n;
-    for (const range of this.#families[family].ranges) {
+    for (const { range } of this.#families[family].places) {
       usable += range.usable;
       inUse += BigInt(range.inUse);
     }
@@ -97,17 +126,14 @@ export class PoolState {
   }
 }
 
-/** Where an address lives. */
-export interface AddressPlace {
-  readonly state: PoolState;
-  readonly range: AddressRange;
-  readonly index: number;
-}
-
 /** All pools of a configuration; ranges never overlap, which config/ has made sure of. */
 export class PoolTable {
   /** In the order of the configuration: by name. */
   readonly states = new Map<string, PoolState>();
+  /** Pools open to automatic assignment that are made for some Services, in the order they are tried. */
+  readonly pinned: readonly PoolState[];
+  /** Pools open to automatic assignment for all, in the order they are tried. */
+  readonly plain: readonly PoolState[];
   readonly #places: Readonly<Record<IpFamily, AddressPlace[]>> = { IPv4: [], IPv6: [] };
 
   constructor(pools: ReadonlyMap<string, Pool>) {
@@ -116,9 +142,13 @@ export class PoolTable {
       this.states.set(name, state);
       for (const ipRange of pool.ranges) {
         const range = new AddressRange(ipRange, { avoidBuggyIps: pool.avoidBuggyIps });
-        this.#places[range.family].push({ state, range, index: state.addRange(range) });
+        this.#places[range.family].push(state.addRange(range));
       }
     }
+    const automatic = [...this.states.values()].filter(({ pool }) => pool.autoAssign);
+    // The sort is stable, so that equal priorities stay in the order of names.
+    this.pinned = automatic.filter(({ pool }) => pool.serviceAllocation !== undefined).sort((a, b) => priorityOf(a.pool) - priorityOf(b.pool));
+    this.plain = automatic.filter(({ pool }) => pool.serviceAllocation === undefined);
     for (const places of Object.values(this.#places)) places.sort((a, b) => (a.range.first < b.range.first ? -1 : 1));
   }
 
@@ -137,40 +167,50 @@ export class PoolTable {
     return place?.range.owns(address) === true ? place : undefined;
   }
 
+  /** The address as one of a pool, or undefined when no pool owns it. O(log of the number of ranges). */
+  locate(address: IpAddress): Spot | undefined {
+    const place = this.find(address);
+    return place === undefined ? undefined : { place, offset: place.range.offsetOf(address) };
+  }
+
   /** Who is on the address; undefined when it is free or no pool owns it. */
   occupantOf(address: IpAddress): Occupant | undefined {
-    return this.find(address)?.range.occupantOf(address);
-  }
-
-  /** Puts the Service on the address, besides those who are there, or changes its terms. Nothing happens when no pool owns it. */
-  put(address: IpAddress, service: string, terms: SharingTerms | undefined): void {
     const place = this.find(address);
-    if (place === undefined) return;
-    const { range, state, index } = place;
-    const before = range.occupantOf(address);
-    if (terms === undefined && (before === undefined || before === service)) {
-      range.take(address, service);
-      return;
-    }
-    const shared = before instanceof SharedAddress ? before : new SharedAddress(address, index);
-    if (before === undefined) range.take(address, shared);
-    else if (before !== shared) {
-      if (typeof before === "string") shared.put(before, undefined);
-      range.replace(address, shared);
-    }
-    state.shared(address.family).update(shared, () => shared.put(service, terms));
+    return place?.range.occupantAt(place.range.offsetOf(address));
   }
+}
 
-  /** Takes the Service off the address, which is free when it was the last one. */
-  remove(address: IpAddress, service: string): void {
-    const place = this.find(address);
-    const occupant = place?.range.occupantOf(address);
-    if (place === undefined || occupant === undefined) return;
-    if (occupant instanceof SharedAddress) {
-      place.state.shared(address.family).update(occupant, () => occupant.delete(service));
-      if (!occupant.isEmpty) return;
-    } else if (occupant !== service) return;
-    place.range.release(address);
-    place.state.freedIn(address.family, place.index);
+/** Puts the Service on the address, besides those who are there, or changes its terms. */
+export function settleIn(spot: Spot, service: string, terms: SharingTerms | undefined): void {
+  const { range, state, index } = spot.place;
+  const before = range.occupantAt(spot.offset);
+  if (terms === undefined && (before === undefined || before === service)) {
+    if (before === undefined) range.put(spot.offset, service);
+    return;
   }
+  const shared = before instanceof SharedAddress ? before : new SharedAddress(addressAt(spot), index);
+  if (before !== shared) {
+    if (typeof before === "string") shared.put(before, undefined);
+    range.put(spot.offset, shared);
+  }
+  state.shared(range.family).update(shared, () => shared.put(service, terms));
+}
+
+/** Takes the Service off the address, which is free when it was the last one. */
+export function moveOut(spot: Spot, service: string): void {
+  const { range, state, index } = spot.place;
+  const occupant = range.occupantAt(spot.offset);
+  if (occupant === undefined) return;
+  if (occupant instanceof SharedAddress) {
+    state.shared(range.family).update(occupant, () => occupant.delete(service));
+    if (!occupant.isEmpty) return;
+  } else if (occupant !== service) return;
+  range.release(spot.offset);
+  state.freedIn(range.family, index);
+}
+
+/** 0 stands for no priority and goes last. */
+function priorityOf(pool: Pool): number {
+  const priority = pool.serviceAllocation?.priority ?? 0;
+  return priority === 0 ? Number.MAX_SAFE_INTEGER : priority;
 }

@@ -1,6 +1,6 @@
-/** A clash over one address in words for the user. */
+/** Refusals in words for the user. */
 import { formatIpAddress, type IpAddress } from "../../wire/ip-address.ts";
-import type { Refusal } from "./allocation.ts";
+import type { Refusal, RefusalReason } from "./allocation.ts";
 import type { SharingClash, SharingTerms } from "./sharing.ts";
 
 /** A refusal that names the Services in the way. */
@@ -25,4 +25,14 @@ function sentence({ kind, port }: SharingClash, address: string, others: string,
     case "port":
       return `port ${port} is already in use on "${address}" by ${others}`;
   }
+}
+
+/** Addresses as messages have them, in MetalLB's way: `["10.0.0.1" "fd00::1"]`. */
+export function quoteList(addresses: readonly IpAddress[]): string {
+  return `[${addresses.map((address) => JSON.stringify(formatIpAddress(address))).join(" ")}]`;
+}
+
+/** Makes a refusal. */
+export function refuse(reason: RefusalReason, message: string): Refusal {
+  return { kind: "refused", reason, message };
 }
