@@ -15,6 +15,8 @@ export type { BackendAnswer } from "./backend-server.ts";
 export type { Capture } from "./capture.ts";
 export { poll } from "./poll.ts";
 
+/** How long a command may take when nothing is said: longer than an API server without a processor kept helm waiting. */
+const COMMAND_BUDGET_MS = 300_000;
 /** How long arping may stand still on a busy machine before it leaves questions out. */
 const ARPING_PATIENCE_SECONDS = 10;
 
@@ -28,7 +30,7 @@ export interface CommandResult {
 /** How to run a command in the lab. */
 export interface CommandOptions {
   readonly input?: string;
-  /** Killed after so long; 120 s when left out. */
+  /** Killed after so long; 300 s when left out. */
   readonly timeoutMs?: number;
 }
 
@@ -315,9 +317,13 @@ export const CLIENT = UPSTREAM_HOST;
 export function runCommand(argv: readonly string[], options: CommandOptions): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = spawn("nsenter", argv, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, PATH: searchPath() } });
-    const killer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 120_000);
+    const { timeoutMs = COMMAND_BUDGET_MS } = options;
     let stdout = "";
     let stderr = "";
+    const killer = setTimeout(() => {
+      stderr += `\nkilled after ${timeoutMs / 1000} s`;
+      child.kill("SIGKILL");
+    }, timeoutMs);
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     child.on("error", reject);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { beforeAll, test } from "vitest";
+import { beforeAll, beforeEach, test } from "vitest";
 import { eventually } from "../eventually.ts";
 import { expectAnswersAsTold } from "../leaders.ts";
 import { HERALD_NAMESPACE } from "../pods.ts";
@@ -15,7 +15,11 @@ describeOnFullLab("nodes and pods that are taken away while clients use Services
   let before: Leaders;
 
   beforeAll(async () => {
-    before = await setScene(lab());
+    await setScene(lab());
+  });
+  // Whatever became of the test before this one.
+  beforeEach(async () => {
+    before = await expectAnswersAsTold(lab(), NAMES);
   });
 
   test("a node is drained, its speaker stopped, and both come back: draining moves nothing, stopping loses nothing, nothing moves back", async () => {
@@ -32,7 +36,6 @@ describeOnFullLab("nodes and pods that are taken away while clients use Services
     const seen = await clients.stop(`${node} drained, its speaker stopped and back`);
     expectNothingLost(seen, ["udp", "tcp"]);
     await expectTurns(clients, seen, before, after, node);
-    before = await expectAnswersAsTold(lab(), NAMES);
   });
 
   test("a node's power goes and comes back: one gap for what it led, none for the rest, nothing moves back", async () => {
@@ -54,7 +57,6 @@ describeOnFullLab("nodes and pods that are taken away while clients use Services
       if (before.get(name)?.node !== node) assert.equal(attempts.failed("udp"), 0, `${name} was not led by ${node}, and lost ${attempts.failed("udp")} requests`);
     }
     await expectTurns(clients, seen, before, after, node);
-    before = await expectAnswersAsTold(lab(), NAMES);
   });
 
   test("its speaker's pod is deleted: another node takes over, nothing is lost, nothing moves back", async () => {
@@ -68,7 +70,6 @@ describeOnFullLab("nodes and pods that are taken away while clients use Services
     const seen = await clients.stop(`speaker of ${node} deleted`);
     expectNothingLost(seen, ["udp", "tcp"]);
     await expectTurns(clients, seen, before, after, node);
-    before = await expectAnswersAsTold(lab(), NAMES);
   });
 });
 

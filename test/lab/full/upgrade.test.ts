@@ -40,6 +40,8 @@ describeOnFullLab("helm upgrade while clients use Services", { name: "full-up", 
   /** Upgrades, and holds what the clients saw against what they should. */
   async function expectUpgrade(what: string, options: InstallOptions): Promise<void> {
     const pods = await podsOf(lab());
+    // Whatever became of the test before this one.
+    before = await expectAnswersAsTold(lab(), NAMES);
     const clients = await Clients.start(lab(), before);
     const begin = performance.now();
     await lab().startHerald(options);
