@@ -161,3 +161,102 @@ describe("a dual-stack Service that changes", () => {
     expect([world.ip("s"), world.condition("s")]).toEqual(["10.0.0.1", "True Assigned"]);
   });
 });
+
+describe("a status that somebody has edited by hand", () => {
+  const ALIENS = [
+    ["another pool's", "fd06::5"],
+    ["no pool's", "fd99::5"],
+    ["another Service's", "fd06::1"],
+    ["a pool's that may not serve it", "fd08::5"],
+    ["another pool's of its own family", "10.6.0.5"],
+  ] as const;
+
+  /** "s" has 10.0.0.1 of the pool "p", which has no other family; pools that have both are there too. */
+  async function start(policy: Policy | "one family"): Promise<{ world: World; first: Awaited<ReturnType<World["lead"]>> }> {
+    const world = new World();
+    world.pool("p", ["10.0.0.1-10.0.0.9"]);
+    if (policy === "one family") world.service("s");
+    else dual(world, "s", policy);
+    const first = await world.lead();
+    world.pool("a", ["10.6.0.1-10.6.0.9", "fd06::1-fd06::9"]);
+    world.pool("closed", ["10.8.0.1-10.8.0.9", "fd08::1-fd08::9"], { serviceAllocation: { namespaces: ["other"] } });
+    world.service("holder", { spec: V6, annotations: { "metallb.io/loadBalancerIPs": "fd06::1" } });
+    await world.settle();
+    expect([world.ip("s"), world.ip("holder")]).toEqual(["10.0.0.1", "fd06::1"]);
+    return { world, first };
+  }
+
+  async function edit(world: World, ...ips: string[]): Promise<void> {
+    world.change("s", (service) => void (service.status = { ...service.status, loadBalancer: { ingress: ips.map((ip) => ({ ip, ipMode: "VIP" as const })) } }));
+    await world.settle();
+  }
+
+  for (const policy of ["PreferDualStack", "one family"] as const) {
+    for (const [whose, alien] of ALIENS) {
+      for (const order of ["behind", "before"] as const) {
+        it(`${policy}: ${whose} address ${order} its own is dropped, and its own stays`, async () => {
+          const { world, first } = await start(policy);
+          const ips = order === "behind" ? ["10.0.0.1", alien] : [alien, "10.0.0.1"];
+          await edit(world, ...ips);
+          expect([world.ip("s"), world.condition("s"), world.ip("holder")]).toEqual(["10.0.0.1", "True Assigned", "fd06::1"]);
+          // The same while no controller ran.
+          await first.stop();
+          await edit(world, ...ips);
+          await world.lead();
+          expect([world.ip("s"), world.condition("s"), world.ip("holder")]).toEqual(["10.0.0.1", "True Assigned", "fd06::1"]);
+        });
+      }
+    }
+  }
+
+  for (const policy of ["PreferDualStack", "RequireDualStack"] as const) {
+    it(`${policy}: in the place of one of two, it is dropped and the missing one comes back, the other one stays`, async () => {
+      const world = new World();
+      world.pool("p", ["10.0.0.1-10.0.0.9", "fd00::1-fd00::9"]);
+      dual(world, "before", policy);
+      dual(world, "s", policy);
+      const first = await world.lead();
+      world.pool("a", ["10.6.0.1-10.6.0.9", "fd06::1-fd06::9"]);
+      await world.settle();
+      for (const ips of [["10.0.0.2", "fd06::5"], ["fd06::5", "10.0.0.2"], ["10.6.0.5", "fd00::2"], ["fd99::1", "10.0.0.2"]]) {
+        await edit(world, ...ips);
+        expect([ips, world.ip("s"), world.condition("s")]).toEqual([ips, "10.0.0.2,fd00::2", "True Assigned"]);
+      }
+      await first.stop();
+      await edit(world, "fd06::5", "10.0.0.2");
+      await world.lead();
+      expect([world.ip("s"), world.condition("s")]).toEqual(["10.0.0.2,fd00::2", "True Assigned"]);
+    });
+  }
+
+  it("takes no address from the Service that was given it, though that one is younger and no controller ran meanwhile", async () => {
+    const world = new World();
+    world.pool("p", ["10.0.0.1-10.0.0.9", "fd00::1-fd00::9"]);
+    dual(world, "s", "PreferDualStack");
+    dual(world, "younger", "PreferDualStack");
+    await (await world.lead()).stop();
+    for (const ips of [["10.0.0.1", "fd00::2"], ["10.0.0.2", "fd00::2"], ["10.0.0.2", "fd00::1"]]) {
+      await edit(world, ...ips);
+      const next = await world.lead();
+      // What comes back stands behind what was there.
+      expect([ips, world.ip("s")?.split(",").toSorted(), world.ip("younger")]).toEqual([ips, ["10.0.0.1", "fd00::1"], "10.0.0.2,fd00::2"]);
+      await next.stop();
+    }
+  });
+
+  it("does not hide that its pool lost a family: PreferDualStack takes both from another pool, also when that was while no controller ran", async () => {
+    for (const isRestart of [false, true]) {
+      const world = new World();
+      world.pool("p", ["10.0.0.1-10.0.0.9", "fd00::1-fd00::9"]);
+      dual(world, "s", "PreferDualStack");
+      const first = await world.lead();
+      world.pool("z", ["10.6.0.1-10.6.0.9", "fd06::1-fd06::9"]);
+      await world.settle();
+      if (isRestart) await first.stop();
+      world.pool("p", ["10.0.0.1-10.0.0.9"]);
+      if (isRestart) await world.lead();
+      await world.settle();
+      expect([isRestart, world.ip("s"), world.condition("s")]).toEqual([isRestart, "10.6.0.1,fd06::1", "True Assigned"]);
+    }
+  });
+});

@@ -15,6 +15,7 @@ import type { Random } from "../sys/random.ts";
 import type { IpAddress } from "../wire/ip-address.ts";
 import type { Allocator } from "./allocator/allocator.ts";
 import { planService, type ServicePlan } from "./reconcile/service-plan.ts";
+import { shownAsRecorded, shownByRecord } from "./reconcile/service-record.ts";
 import { readServiceRequest } from "./reconcile/service-request.ts";
 import { isMarkedOurs, statusAddresses } from "./reconcile/service-status.ts";
 import { compareByAge, WaitingList } from "./waiting-list.ts";
@@ -49,7 +50,7 @@ export class ServiceWorker {
   readonly #waiting = new WaitingList();
   /** What our own writes and reads returned, until the cache shows it or something newer; also what only we have seen so far. */
   readonly #fresher = new Map<string, Service>();
-  /** Events of patches of which no answer came; to be told when it turns out that they were carried out. */
+  /** Events of patches whose outcome is not known; to be told when it turns out that they were carried out. */
   readonly #untold = new Map<string, readonly EventBody[]>();
   readonly #strip = stripFor(services);
   /** Addresses whose holders changed the terms on which they share; others may fit there now. */
@@ -82,8 +83,9 @@ export class ServiceWorker {
   }
 
   /**
-   * Gives every Service of ours the addresses that its status shows, the longest-lived Service first, so that of two that
-   * show the same address the older one keeps it. To be called before anything is assigned.
+   * Gives every Service of ours the addresses that its status shows: first to each what it shows as it was given, then to
+   * those that have none of that what they show all the same. Either way the longest-lived Service comes first, so that of
+   * two that show the same address the older one keeps it. To be called before anything is assigned.
    * @param newer objects read from the API server that may be newer than the cache.
    */
   adoptAll(newer: readonly Service[] = []): void {
@@ -99,9 +101,12 @@ export class ServiceWorker {
     for (const cached of this.#options.services.list()) known.set(keyOf(cached), this.#freshest(cached));
     const sorted = [...known.values()].filter((service) => (service.status?.loadBalancer?.ingress ?? []).length > 0).sort(compareByAge);
     const requests = sorted.map((service) => ({ service, request: readServiceRequest(service, lbClass) }));
-    for (const { service, request } of requests) {
-      if (request.kind === "foreign" || request.kind === "none" || allocator.holding(keyOf(service)) !== undefined) continue;
-      allocator.adopt(keyOf(service), statusAddresses(service), "sharing" in request ? request.sharing : undefined);
+    const poolOf = (address: IpAddress): string | undefined => allocator.poolOf(address);
+    for (const shown of [shownAsRecorded, shownByRecord]) {
+      for (const { service, request } of requests) {
+        if (request.kind === "foreign" || request.kind === "none" || allocator.holding(keyOf(service)) !== undefined) continue;
+        allocator.adopt(keyOf(service), shown(service, poolOf), "sharing" in request ? request.sharing : undefined);
+      }
     }
     // What a Service shows without being able to hold it is not free before it is cleared.
     for (const { service, request: { kind } } of requests) {
@@ -164,7 +169,7 @@ export class ServiceWorker {
       if (this.#isNewer(updated)) this.#fresher.set(key, updated);
       this.#settle(updated);
     } catch (error) {
-      if (error instanceof KubeError && error.code === 0) this.#untold.set(key, plan.events);
+      if (isUncertain(error)) this.#untold.set(key, plan.events);
       return this.#afterFailure(service, error);
     }
     const addresses = plan.patch.status.loadBalancer?.ingress?.map(({ ip }) => ip);
@@ -214,7 +219,8 @@ export class ServiceWorker {
     const key = keyOf(service);
     const code = error instanceof KubeError ? error.code : -1;
     if (code !== 409) {
-      if (code !== 404) log.warn("serviceUpdateFailed", { key, error });
+      const isWithheld = error instanceof KubeError && error.reason === "NotSent";
+      if (code !== 404 && !isWithheld) log.warn("serviceUpdateFailed", { key, error });
       throw error;
     }
     const current = this.#strip(await client.get(services, nameOf(key)));
@@ -295,6 +301,11 @@ export class ServiceWorker {
     const cached = this.#options.services.get(keyOf(service));
     return cached !== undefined && version(service) > version(cached);
   }
+}
+
+/** Whether the write may have been carried out, or still be: no answer came, or only that its time is over. */
+function isUncertain(error: unknown): boolean {
+  return error instanceof KubeError && (error.reason === "Unreachable" || error.code === 504);
 }
 
 function nameOf(key: string): { namespace: string; name: string } {

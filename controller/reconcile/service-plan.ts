@@ -10,12 +10,13 @@ import type { Labels } from "../../config/config.ts";
 import type { EventBody } from "../../kube/event-recorder.ts";
 import { keyOf } from "../../kube/informer.ts";
 import type { Service } from "../../kube/objects.ts";
-import { compareIpAddresses, formatIpAddress, type IpAddress } from "../../wire/ip-address.ts";
+import { formatIpAddress, type IpAddress } from "../../wire/ip-address.ts";
 import type { AllocationRequest, Holding, RefusalReason } from "../allocator/allocation.ts";
 import type { Allocator } from "../allocator/allocator.ts";
 import type { SharingTerms } from "../allocator/sharing.ts";
 import { ADDRESS_ASSIGNED, clipMessage, conditionOf, type Verdict } from "./conditions.ts";
 import { type PoolClient, poolAdmits } from "./pool-access.ts";
+import { includes, quoteList, recordedAddresses, recordText, shownByRecord } from "./service-record.ts";
 import { readServiceRequest, type WantedAddresses } from "./service-request.ts";
 import { type DesiredStatus, isMarkedOurs, statusAddresses, statusPatch, type ServiceStatusPatch } from "./service-status.ts";
 
@@ -104,7 +105,7 @@ function clientOf(service: Service, context: PlanContext): PoolClient {
  */
 function keepOnTerms(service: Service, allocator: Allocator, sharing: SharingTerms | undefined): boolean {
   const key = keyOf(service);
-  const held = allocator.holding(key) ?? allocator.adopt(key, statusAddresses(service), sharing);
+  const held = allocator.holding(key) ?? allocator.adopt(key, shownByRecord(service, (address) => allocator.poolOf(address)), sharing);
   if (held === undefined || !allocator.mayStay(key, sharing)) return false;
   allocator.renew(key, sharing);
   return true;
@@ -143,7 +144,7 @@ function planWanted(service: Service, context: PlanContext, wanted: WantedAddres
     const incomplete = held.addresses.length < wanted.families.length && wanted.addresses.length === 0;
     if (incomplete && allocator.allocate({ ...request, pool: held.pool, oneIsEnough: false }).kind === "refused") {
       // One that had two and lost one of them takes two from another pool, rather than to go on with half.
-      if (showsBoth(service)) allocator.allocate({ ...request, oneIsEnough: false });
+      if (hadBoth(service)) allocator.allocate({ ...request, oneIsEnough: false });
     }
     return conclude(service, context, allocator.holding(key), undefined, incomplete && allocator.holding(key)?.addresses.length === 1);
   }
@@ -153,8 +154,9 @@ function planWanted(service: Service, context: PlanContext, wanted: WantedAddres
   return conclude(service, context, allocator.holding(key), { reason: result.reason, message: result.message, event: "AllocationFailed" });
 }
 
-function showsBoth(service: Service): boolean {
-  return new Set(statusAddresses(service).map((address) => address.family)).size === 2;
+/** What it shows tells nothing of what it had: a second address may have been written there by hand. */
+function hadBoth(service: Service): boolean {
+  return new Set(recordedAddresses(service)?.map((address) => address.family)).size === 2;
 }
 
 function familiesFit(held: Holding, wanted: WantedAddresses): boolean {
@@ -184,9 +186,9 @@ const WAITS: ReadonlySet<Problem["reason"]> = new Set<Problem["reason"]>(["NoFre
 function verdict(held: Holding | undefined, problem: Problem | undefined): Verdict {
   const type = ADDRESS_ASSIGNED;
   if (held === undefined) return { type, status: "False", reason: problem?.reason ?? "NoFreeAddress", message: clipMessage(problem?.message ?? "") };
-  const list = quoteList(held.addresses);
-  if (problem === undefined) return { type, status: "True", reason: "Assigned", message: `${list} from pool "${held.pool}"` };
-  return { type, status: "True", reason: "RequestRefused", message: clipMessage(`keeps ${list} from pool "${held.pool}": ${problem.message}`) };
+  const record = recordText(held.addresses, held.pool);
+  if (problem === undefined) return { type, status: "True", reason: "Assigned", message: record };
+  return { type, status: "True", reason: "RequestRefused", message: clipMessage(`keeps ${record}: ${problem.message}`) };
 }
 
 function assignmentEvents(service: Service, context: PlanContext, held: Holding | undefined): EventBody[] {
@@ -231,12 +233,4 @@ function problemEvents(service: Service, condition: Verdict, problem: Problem | 
 function deprecations(service: Service): EventBody[] {
   const { legacyKeys } = readServiceAnnotations(service.metadata);
   return legacyKeys.map((key) => ({ type: "Warning", reason: "deprecatedAnnotation", message: `Service uses deprecated annotation ${key}` }));
-}
-
-function includes(addresses: readonly IpAddress[], address: IpAddress): boolean {
-  return addresses.some((other) => compareIpAddresses(other, address) === 0);
-}
-
-function quoteList(addresses: readonly IpAddress[]): string {
-  return `[${addresses.map((address) => JSON.stringify(formatIpAddress(address))).join(" ")}]`;
 }
