@@ -184,10 +184,11 @@ describe("an API server that refuses", () => {
     expect(world.ip("a")).toBe("10.0.0.1");
   });
 
-  it("tells of an assignment, once, though the answer to its patch got lost", async () => {
+  it.each([0, 504])("tells of an assignment, once, though the answer to its patch got lost (%i)", async (code) => {
     const world = oneAddress("a");
     const client = new WatchfulClient(world);
     client.answersToLose = 1;
+    if (code !== 0) client.lostAnswer = new KubeError({ code, reason: "Timeout", message: "its time was over, but etcd carried it out" });
     await world.lead({ client });
     expect([world.ip("a"), world.patches()]).toEqual(["10.0.0.1", 1]);
     expect(world.events("a")).toEqual(['IPAllocated: Assigned IP ["10.0.0.1"]']);

@@ -16,6 +16,8 @@ export class LateClient implements KubeClient {
   readonly probe: KubeClient["probe"];
   /** Called after each patch, before its answer. */
   onPatched: () => void = () => {};
+  /** What is heard of a patch whose answer gets lost. */
+  lostAnswer = new KubeError({ code: 0, reason: "Unreachable", message: "the answer got lost" });
   /** How many answers to patches of Services get lost from now on; the patches are carried out. */
   answersToLose = 0;
   /** What `hold("change")` has caught is refused (504) after so many milliseconds instead: the `timeout` of writes. */
@@ -58,7 +60,7 @@ export class LateClient implements KubeClient {
     await this.#change(type.plural);
     const answer = await this.#inner.patch(type, name, patch, { ...options, maySend: () => true });
     this.onPatched();
-    if (type.plural === "services" && this.answersToLose-- > 0) throw new KubeError({ code: 0, reason: "Unreachable", message: "the answer got lost" });
+    if (type.plural === "services" && this.answersToLose-- > 0) throw this.lostAnswer;
     await this.#wait(`patch ${type.plural}`);
     return answer;
   }
