@@ -20,11 +20,15 @@ import { leaderOf, Replica } from "./churn/controllers.ts";
 import { EtcdWatch, type Revision } from "./churn/etcd-watch.ts";
 import { Ledger } from "./churn/ledger.ts";
 import type { PoolSpec } from "./churn/pool-book.ts";
-import { PoolKeeper } from "./churn/pool-keeper.ts";
+import { CHANGES, PoolKeeper } from "./churn/pool-keeper.ts";
 import { Users } from "./churn/users.ts";
 
 const SEED = Number(process.env["HERALD_CHURN_SEED"] ?? 1);
-const SECONDS = Number(process.env["HERALD_CHURN_SECONDS"] ?? 35);
+const SECONDS = Number(process.env["HERALD_CHURN_SECONDS"] ?? 30);
+/** On a busy machine it goes on until everything has happened once, for so much longer at most (milliseconds). */
+const PATIENCE_MS = 180_000;
+const MISFORTUNES = ["leader killed", "API server restarted", "watches expired"];
+const FAULTS = ["conflict", "tooMany", "broken", "lostAnswer", "slow", "watchCut"];
 const SERVICES = 500;
 const CRDS = resolve(import.meta.dirname, "../../../crds");
 /** Budget beside the churn itself: the start, and the time until all is calm. */
@@ -70,8 +74,14 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
     await users.begin(SERVICES);
     for (const { proxy } of replicas) proxy.faults = true;
     const end = performance.now() + SECONDS * 1000;
-    const isOver = (): boolean => performance.now() > end;
-    const [misfortunes] = await Promise.all([misfortune(seededRandom(SEED + 500), isOver), users.churn(isOver), keeper.keepBusy(isOver)]);
+    const misfortunes = new Map<string, number>();
+    const missing = (): string[] => {
+      const seen = new Set([...misfortunes.keys(), ...replicas.flatMap(({ proxy }) => [...proxy.counts.keys()]), ...keeper.counts.keys()]);
+      const lack = ledger.counts.forced === 0 ? ["an address taken by a change of pools"] : [];
+      return [...MISFORTUNES, ...FAULTS, ...CHANGES].filter((what) => !seen.has(what)).concat(lack);
+    };
+    const isOver = (): boolean => performance.now() > end && (missing().length === 0 || performance.now() > end + PATIENCE_MS);
+    await Promise.all([misfortune(seededRandom(SEED + 500), isOver, misfortunes), users.churn(isOver), keeper.keepBusy(isOver)]);
     for (const { proxy } of replicas) proxy.faults = false;
     await keeper.restore();
 
@@ -91,18 +101,14 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
     console.log(`seed ${SEED}: ${JSON.stringify({ ...ledger.counts, misfortunes: Object.fromEntries(misfortunes), users: Object.fromEntries(users.counts), pools: Object.fromEntries(keeper.counts), faults, starts: replicas.map(({ starts }) => starts) })}`);
     expect(ledger.violations).toEqual([]);
     // What was not tried was not shown.
-    for (const what of ["leader killed", "API server restarted", "watches expired"]) expect(misfortunes.get(what) ?? 0, what).toBeGreaterThan(0);
-    for (const what of ["grow", "shrink", "split", "rename", "merge", "delete and make again", "relabel"]) expect(keeper.counts.get(what) ?? 0, what).toBeGreaterThan(0);
-    for (const kind of ["conflict", "tooMany", "broken", "lostAnswer", "slow", "watchCut"]) expect(faults.some(([name]) => name === kind), kind).toBe(true);
+    expect(missing()).toEqual([]);
     expect(ledger.counts.given).toBeGreaterThan(SERVICES);
-    expect(ledger.counts.forced, "addresses that a change of pools took").toBeGreaterThan(50);
     await pause(3000);
     expect(ledger.counts.revisions, "all is calm: nobody writes").toBe(calm);
-  }, BUDGET_MS + SECONDS * 1000);
+  }, BUDGET_MS + PATIENCE_MS + SECONDS * 1000);
 
-  /** Kills, restarts and expires until it is over. @returns how often what happened. */
-  async function misfortune(random: Random, isOver: () => boolean): Promise<Map<string, number>> {
-    const counts = new Map<string, number>();
+  /** Kills, restarts and expires until it is over; counts how often what happened. */
+  async function misfortune(random: Random, isOver: () => boolean, counts: Map<string, number>): Promise<void> {
     const note = (what: string): void => void counts.set(what, (counts.get(what) ?? 0) + 1);
     for (let round = 0; !isOver(); round++) {
       await pause(1000 + random.next() * 3000);
@@ -125,7 +131,6 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
         note(killed.name === leader ? "leader killed" : "standby killed");
       }
     }
-    return counts;
   }
 });
 

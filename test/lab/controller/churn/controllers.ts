@@ -62,9 +62,9 @@ export class Replica {
     this.#child?.kill("SIGKILL");
   }
 
-  /** The last lines that it logged. */
+  /** Whether it runs, and the last lines that it logged. */
   lastWords(): string {
-    return this.#log.join("");
+    return `${this.name}, started ${this.starts} times, ${this.#child?.exitCode === null && this.#child.signalCode === null ? "runs" : "does not run"}\n${this.#log.join("")}`;
   }
 
   async stop(): Promise<void> {

@@ -93,7 +93,8 @@ export class FaultyProxy {
     const { host: _host, connection: _connection, ...headers } = incoming.headers;
     if (!isWatch) this.#forwarded += 1;
     const outgoing = request(`${this.#server.url}${incoming.url}`, { method: incoming.method ?? "GET", headers, agent: this.#agent }, (answer) => {
-      if (losesAnswer) {
+      // Whose asker is gone is read to its end all the same: the API server is at work on it until then.
+      if (losesAnswer || response.destroyed) {
         answer.resume();
         response.destroy();
         return;
@@ -102,7 +103,6 @@ export class FaultyProxy {
       answer.pipe(response);
       // The API server was killed in the middle of it.
       answer.once("error", () => response.destroy());
-      // Whose asker is gone is read to its end all the same: the API server is at work on it until then.
       response.once("close", () => answer.unpipe(response).resume());
       if (isWatch && answer.statusCode === 200) this.#follow(response);
     });

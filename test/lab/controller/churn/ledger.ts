@@ -13,9 +13,9 @@ import { PoolBook, type PoolSet, type PoolSpec } from "./pool-book.ts";
 
 /**
  * For how long a controller may act on pools as they were (milliseconds): its watch is reopened within 10 s of the API
- * server's return, or of a fault, and some refused patches may follow.
+ * server's return, or of a fault, some refused patches may follow, and the machine may be busy.
  */
-export const LAG_MS = 15_000;
+export const LAG_MS = 30_000;
 
 interface Terms {
   readonly key: string;

@@ -22,6 +22,10 @@ const KINDS = {
 } as const satisfies Readonly<Record<string, { readonly blocks: readonly string[]; readonly spare: readonly string[]; readonly rest: Omit<PoolSpec, "addresses"> }>>;
 type Kind = keyof typeof KINDS;
 
+/** What it does. */
+export const CHANGES = ["shrink", "rename", "split", "relabel", "delete and make again", "grow", "merge"] as const;
+type Change = (typeof CHANGES)[number];
+
 /** Blocks of addresses by pool. */
 type Layout = ReadonlyMap<string, readonly string[]>;
 
@@ -57,67 +61,75 @@ export class PoolKeeper {
   }
 
   async #change(round: number): Promise<void> {
-    const moves = [() => this.#shrink(), () => this.#rename(), () => this.#split(), () => this.#relabel(), () => this.#remake(), () => this.#grow(), () => this.#merge()];
+    const moves: Readonly<Record<Change, () => Promise<boolean>>> = {
+      shrink: () => this.#shrink(),
+      rename: () => this.#rename(),
+      split: () => this.#split(),
+      relabel: () => this.#relabel(),
+      "delete and make again": () => this.#remake(),
+      grow: () => this.#grow(),
+      merge: () => this.#merge(),
+    };
     // Each comes early in every run.
-    const move = round < moves.length ? moves[round] : this.#pick(moves);
-    await move?.();
+    const change = CHANGES[round] ?? this.#pick(CHANGES);
+    if (await moves[change]()) this.counts.set(change, (this.counts.get(change) ?? 0) + 1);
   }
 
-  async #grow(): Promise<void> {
+  async #grow(): Promise<boolean> {
     const used = new Set([...this.#layout.values()].flat());
     const name = this.#pick([...this.#layout.keys()]);
     const { blocks, spare } = KINDS[kindOf(name)];
     const free = [...blocks, ...spare].filter((block) => !used.has(block));
-    if (free.length === 0) return;
+    if (free.length === 0) return false;
     await this.#arrange(this.#with([name, [...(this.#layout.get(name) ?? []), this.#pick(free)]]), "add first");
-    this.#count("grow");
+    return true;
   }
 
-  async #shrink(): Promise<void> {
+  async #shrink(): Promise<boolean> {
     const several = [...this.#layout].filter(([, all]) => all.length > 1);
-    if (several.length === 0) return;
+    if (several.length === 0) return false;
     const [name, blocks] = this.#pick(several);
     const gone = this.#pick(blocks);
     await this.#arrange(this.#with([name, blocks.filter((block) => block !== gone)]), "remove first");
-    this.#count("shrink");
+    return true;
   }
 
   /** With "add first" the pools overlap for a while, which is no configuration: nobody may lose an address of them. */
-  async #split(): Promise<void> {
+  async #split(): Promise<boolean> {
     const several = [...this.#layout].filter(([, all]) => all.length > 1);
-    if (several.length === 0) return;
+    if (several.length === 0) return false;
     const [name, blocks] = this.#pick(several);
     const at = 1 + Math.floor(this.#random.next() * (blocks.length - 1));
     await this.#arrange(this.#with([name, blocks.slice(0, at)], [this.#newName(name), blocks.slice(at)]), this.#anyOrder());
-    this.#count("split");
+    return true;
   }
 
-  async #rename(): Promise<void> {
+  async #rename(): Promise<boolean> {
     const [name, blocks] = this.#pick([...this.#layout]);
     await this.#arrange(this.#with([name, []], [this.#newName(name), blocks]), "add first");
-    this.#count("rename");
+    return true;
   }
 
-  async #merge(): Promise<void> {
+  async #merge(): Promise<boolean> {
     const pairs = [...this.#layout.keys()].flatMap((a) => [...this.#layout.keys()].filter((b) => a !== b && kindOf(a) === kindOf(b)).map((b) => [a, b] as const));
-    if (pairs.length === 0) return;
+    if (pairs.length === 0) return false;
     const [from, to] = this.#pick(pairs);
     await this.#arrange(this.#with([from, []], [to, [...(this.#layout.get(to) ?? []), ...(this.#layout.get(from) ?? [])]]), this.#anyOrder());
-    this.#count("merge");
+    return true;
   }
 
-  async #remake(): Promise<void> {
+  async #remake(): Promise<boolean> {
     const before = this.#layout;
     await this.#arrange(this.#with([this.#pick([...before.keys()]), []]), "remove first");
     await pause(this.#random.next() * MAX_GAP_MS);
     await this.#arrange(before, "add first");
-    this.#count("delete and make again");
+    return true;
   }
 
-  async #relabel(): Promise<void> {
+  async #relabel(): Promise<boolean> {
     const [name, team] = [this.#pick(this.#teams), this.#pick(["blue", "red", null])];
     await this.#until(() => this.#client.patch(namespaces, { name }, { metadata: { labels: { team } } }));
-    this.#count("relabel");
+    return true;
   }
 
   #anyOrder(): "add first" | "remove first" {
@@ -185,10 +197,6 @@ export class PoolKeeper {
     const picked = from[Math.floor(this.#random.next() * from.length)];
     if (picked === undefined) throw new Error("nothing to pick from");
     return picked;
-  }
-
-  #count(what: string): void {
-    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
   }
 }
 
