@@ -81,6 +81,20 @@ describe("Speaker", () => {
     expect(cluster.owners("172.20.255.200")).toEqual([]);
   });
 
+  it("says nothing of a Service that it had for a moment only, in a burst of others", async () => {
+    const { api, clock } = await started();
+    addService(api, "svc2", "172.20.255.201");
+    addService(api, "svc3", "172.20.255.202");
+    addService(api, "svc4", "172.20.255.203");
+    await clock.advance(100);
+    for (const name of ["svc2", "svc3", "svc4"]) api.remove(endpointSlices, { namespace: "default", name: `${name}-1` });
+    await clock.advance(100);
+    const soFar = cluster.eventsOf("nodeAssigned").length;
+    await clock.advance(3_000);
+    expect(cluster.owners("172.20.255.202")).toEqual([]);
+    expect(cluster.eventsOf("nodeAssigned"), "nobody announces them any more").toHaveLength(soFar);
+  });
+
   it("counts the endpoints of all slices, whatever their address type, and follows a slice from Service to Service", async () => {
     const { api, clock } = await started();
     const endpoints = [{ addresses: ["fd00::9"], nodeName: "node3", conditions: { ready: false, serving: true, terminating: true } }];

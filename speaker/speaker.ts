@@ -144,7 +144,10 @@ export class Speaker {
         log.info("serviceAnnounced", { key, ips: this.#reconciler.table.addressesOf(key), protocol: "layer2" });
         untold.add(key);
       },
-      onLost: (key) => log.info("serviceNotAnnouncedAnyMore", { key, protocol: "layer2" }),
+      onLost: (key) => {
+        log.info("serviceNotAnnouncedAnyMore", { key, protocol: "layer2" });
+        untold.delete(key);
+      },
       onBlocked: (key, wanted) => {
         log.warn("announceFailed", { key, reason: "noUsableInterface", interfaces: wanted });
         tellService(key, (service) => events.announceFailed(service, wanted));
