@@ -5,8 +5,9 @@ import { clear, describeOnLab } from "../describe-on-lab.ts";
 import { eventually } from "../eventually.ts";
 import { CLIENT, type Lab } from "../lab.ts";
 import { expectNeighbour } from "../neighbours.ts";
-import { WITHIN, addressOf, expectAddress, expectAnswerFrom, expectRefusal, expectSilence, l2StatusesOf, serviceOf } from "../observe.ts";
+import { WITHIN, addressOf, expectAddress, expectAnswerFrom, expectRefusal, expectSilence, l2StatusesOf, serviceOf, untilAnswerFrom } from "../observe.ts";
 import { advertisement, pool } from "../resources.ts";
+import { Heartbeats } from "../stalls.ts";
 import { type AppOptions, deployment, service } from "../walkthrough/manifests.ts";
 
 const SHARED = "172.20.250.15";
@@ -31,12 +32,15 @@ describeOnLab("a shared address on the segment", { name: "sharedwire", nodes: 3,
 
     // The node that must not announce any more takes neither of them along, and leaves neither of them behind.
     await lab().kubectl(["label", "node", first, `${EXCLUDE_LABEL}=`]);
+    const heartbeats = await Heartbeats.start(lab());
     const second = await expectOneLeader(lab(), ["left", "right"], [first]);
     await expectPorts(lab(), { 80: "left", 443: "right" }, BOTH);
 
     // Who has no endpoint any more is announced no more; the other one stays where it is.
     await lab().kubectl(["scale", "deployment/left", "-n", "default", "--replicas=0"]);
-    await eventually(async () => assert.deepEqual(await leadersOf(lab(), ["left", "right"]), { right: [second] }), { ...WITHIN, what: `right alone, on ${second}` });
+    await heartbeats.hold(() => eventually(async () => assert.deepEqual(await leadersOf(lab(), ["left", "right"]), { right: [second] }), { ...WITHIN, what: `right alone, on ${second}` }));
+    await heartbeats.stop();
+    await expectOneLeader(lab(), ["right"], [first]);
     await expectPorts(lab(), { 443: "right" }, BOTH);
     await lab().kubectl(["delete", "service", "right", "-n", "default"]);
     await expectSilence(lab(), SHARED);
@@ -53,7 +57,7 @@ describeOnLab("a shared address on the segment", { name: "sharedwire", nodes: 3,
     for (const node of ["node1", "node3"]) {
       await lab().apply(deployment({ name: "pods", replicas: 1, nodeName: node }));
       await eventually(async () => assert.deepEqual(await leadersOf(lab(), ["web", "tls"]), { web: [node], tls: [node] }), { ...WITHIN, what: `${node} leads both` });
-      await eventually(() => expectAnswerFrom(lab(), SHARED, node), { ...WITHIN, what: `${node} answers for ${SHARED}` });
+      await untilAnswerFrom(lab(), SHARED, node);
       for (const port of [80, 443]) {
         await eventually(async () => assert.equal((await lab().curl(CLIENT, `http://${SHARED}:${port}/`)).node, node), { ...WITHIN, what: `the pod on ${node} answers on port ${port}` });
       }
@@ -68,7 +72,7 @@ describeOnLab("a shared address on the segment", { name: "sharedwire", nodes: 3,
     await lab().apply(sharer(443, { name: "two", ...local }));
     await expectRefusal(lab(), "two", { status: "False", reason: "SharingConflict", event: "AllocationFailed", says: /172\.20\.250\.15 is also in use by default\/one: .*externalTrafficPolicy Local .*the same selector/ });
     await eventually(async () => assert.deepEqual(await leadersOf(lab(), ["one", "two"]), { one: ["node1"] }), { ...WITHIN, what: "one alone is announced" });
-    await eventually(() => expectAnswerFrom(lab(), SHARED, "node1"), { ...WITHIN, what: `node1 answers for ${SHARED}` });
+    await untilAnswerFrom(lab(), SHARED, "node1");
     assert.equal(await addressOf(lab(), "two"), undefined);
     await lab().kubectl(["patch", "service", "two", "-n", "default", "--type=merge", "-p", JSON.stringify({ spec: { selector: { app: "one" } } })]);
     await expectAddress(lab(), "two", SHARED);
@@ -106,9 +110,9 @@ async function expectOneLeader(lab: Lab, names: readonly string[], others: reado
     const [leader = ""] = Object.values(leaders)[0] ?? [];
     assert.deepEqual(leaders, Object.fromEntries(names.map((name) => [name, [leader]])), JSON.stringify(leaders));
     assert.ok(leader !== "" && !others.includes(leader), `led by "${leader}"`);
+    await expectAnswerFrom(lab, SHARED, leader);
     return leader;
-  }, { ...WITHIN, what: `one node leads ${names.join(" and ")}` });
-  await eventually(() => expectAnswerFrom(lab, SHARED, node), { ...WITHIN, what: `${node} answers for ${SHARED}` });
+  }, { ...WITHIN, what: `one node leads ${names.join(" and ")} and answers for ${SHARED}` });
   await expectNeighbour(lab, SHARED6, node);
   return node;
 }
