@@ -8,7 +8,7 @@ describe("parseSpeakerFlags", () => {
   });
 
   it("takes the arguments and environment of MetalLB's manifests, and names what is not in effect", () => {
-    const parsed = parseSpeakerFlags(["--port=7472", "--log-level=info"], {
+    const parsed = parseSpeakerFlags(["--port=7472", "--log-level=info", "--gratuitous-arp-interval=30"], {
       METALLB_NODE_NAME: "node1",
       METALLB_HOST: "172.20.0.11",
       METALLB_POD_NAME: "speaker-abcde",
@@ -23,7 +23,7 @@ describe("parseSpeakerFlags", () => {
         port: 7472, "pod-name": "speaker-abcde", "health-probe-port": 17472, "ignore-exclude-lb": false,
         "ml-bindaddr": "172.20.0.11", "ml-bindport": 7946, "ml-secret-key-path": "/etc/ml_secret_key", election: "hash", failback: "sticky", profile: "default",
       },
-      ignored: ["bgp-type"],
+      ignored: ["bgp-type", "gratuitous-arp-interval"],
     });
   });
 

@@ -22,6 +22,7 @@ export const speakerFlags = defineFlags({
   host: { ...string, env: "METALLB_HOST", help: "Ignored, as MetalLB ignores it" },
   "bgp-type": { ...string, env: "METALLB_BGP_TYPE", notInEffect: true, help: "BGP implementation" },
   "bgp-debounce-timeout": { ...port, max: 2 ** 31, default: 3000, env: "METALLB_BGP_DEBOUNCE_TIMEOUT", notInEffect: true, help: "Milliseconds to gather BGP configuration changes" },
+  "gratuitous-arp-interval": { kind: "int", min: 0, max: 2 ** 31, default: 0, notInEffect: true, help: "Seconds between announcements of an address that nothing has happened to; it is announced again about once a minute in any case" },
   "frrk8s-namespace": { ...string, env: "FRRK8S_NAMESPACE", notInEffect: true, help: "Namespace of frr-k8s" },
   "frrk8s-secret-passthrough": { kind: "bool", default: false, notInEffect: true, help: "Hand secrets to frr-k8s" },
   "ml-bindaddr": { ...string, env: "METALLB_ML_BIND_ADDR", help: "Address of the membership protocol's sockets, where the other speakers reach this one; the protocol is on when this and --ml-labels are given" },

@@ -13,6 +13,9 @@
 {{- define "herald.flags" -}}
 {{- $values := .root.Values -}}
 - --port={{ $values.prometheus.metricsPort }}
+{{- if ne (int (.values.livenessProbe.port | default 17472)) 17472 }}
+- --health-probe-port={{ .values.livenessProbe.port }}
+{{- end }}
 {{- with .values.logLevel }}
 - --log-level={{ . }}
 {{- end }}
