@@ -38,9 +38,11 @@ const times = new Map<string, Times>();
 const { server, client, stop } = await startAssignWorld("one pool");
 const controller = startTimedController();
 try {
+  console.log(`creating ${count} Services, which takes the longer the more there are`);
   await createPending(client, "one pool", count);
   await untilAssigned(client, count, TIMEOUT_MS);
   await untilQuiet();
+  console.log(`${count} have their addresses; creating ${newServices} and as many for the floor, one by one`);
   await createOneByOne(client);
   report();
 } finally {
