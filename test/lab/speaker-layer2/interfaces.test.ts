@@ -72,6 +72,7 @@ describeOnLab("on which interface a node announces", { name: "interfaces", nodes
   test("the leader's interface goes down: the other node takes over, and keeps the address when it comes up", async () => {
     const { address, leader } = await announce(lab(), ON_ETH0);
     const other = leader === "node1" ? "node2" : "node1";
+    const heartbeats = await Heartbeats.start(lab());
     await ip(lab(), leader, "link set eth0 down");
     try {
       await untilAnswerFrom(lab(), address, other);
@@ -82,8 +83,9 @@ describeOnLab("on which interface a node announces", { name: "interfaces", nodes
       // The kernel dropped the routes with the link.
       await lab().restore(leader);
     }
-    await expectLeader(lab(), "web", address, other);
-    await expectStays(lab(), { name: "web", address, node: other });
+    await heartbeats.hold(() => expectLeader(lab(), "web", address, other), [leader]);
+    await heartbeats.stop();
+    await expectStays(lab(), { name: "web", address, node: await answeringLeader(lab(), "web", address) });
   });
 
   test("an unknown interface: announceFailed and silence; when it appears it is announced on, with its MAC", async () => {
