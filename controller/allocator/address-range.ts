@@ -25,6 +25,7 @@ export class AddressRange {
   readonly #pages: HolderPages<Occupant>;
   /** What is above the watermark of the pages. */
   readonly #beyond: OffsetTable<Occupant>;
+  readonly #pull = (offset: number): Occupant | undefined => this.#beyond.take(offset);
 
   constructor(range: IpRange, options: { avoidBuggyIps: boolean }) {
     this.family = range.family;
@@ -68,7 +69,7 @@ export class AddressRange {
 
   /** The lowest free address, or undefined when the range is full. Amortised O(log n). */
   lowestFree(): number | undefined {
-    return this.#pages.lowestFree(this.#beyond.size === 0 ? undefined : (offset) => this.#beyond.take(offset));
+    return this.#pages.lowestFree(this.#beyond.size === 0 ? undefined : this.#pull);
   }
 
   /** Puts an occupant on an address, in the place of the one that it has, if any. */

@@ -16,15 +16,12 @@ import { compareIpAddresses, type IpAddress, type IpFamily } from "../../wire/ip
 import type { Occupant } from "./address-range.ts";
 import type { AllocationRequest, AllocationResult, Holding, Refusal } from "./allocation.ts";
 import { HeldAddresses } from "./held-addresses.ts";
-import { type AddressCount, addressAt, moveOut, type PoolState, PoolTable, sameSpot, settleIn, type Spot } from "./pool-table.ts";
+import { type AddressCount, addressAt, moveOut, type PoolState, PoolTable, settleIn, type Spot } from "./pool-table.ts";
 import { type ClashRefusal, quoteList, refusalOf, refuse } from "./refusals.ts";
 import { sameTerms, SharedAddress, type SharingClash, type SharingTerms } from "./sharing.ts";
 
 const FAMILIES: readonly IpFamily[] = ["IPv4", "IPv6"];
 const NO_ADDRESSES: readonly IpAddress[] = [];
-
-/** Addresses for a request: one or two, all of one pool. */
-type Found = readonly [Spot] | readonly [Spot, Spot];
 
 export class Allocator {
   #table = new PoolTable(new Map());
@@ -40,15 +37,14 @@ export class Allocator {
     this.#table = new PoolTable(pools);
     const lost: string[] = [];
     for (const [service, holding] of this.#holdings) {
-      const spots = this.#inOnePool(holding.addresses);
-      if (spots === undefined) {
+      const moved = this.#inOnePool(holding.addresses, holding.sharing);
+      if (moved === undefined) {
         this.#park(service, holding.addresses);
         this.#holdings.delete(service);
         lost.push(service);
         continue;
       }
-      for (const spot of spots) settleIn(spot, service, holding.sharing);
-      this.#holdings.set(service, new HeldAddresses(spots[0], spots[1], holding.sharing));
+      this.#put(service, moved);
     }
     for (const [service, addresses] of this.#leaving) this.#keepAway(service, addresses);
     return lost;
@@ -123,15 +119,14 @@ export class Allocator {
    * nothing could be adopted.
    */
   adopt(service: string, addresses: readonly IpAddress[], sharing?: SharingTerms): Holding | undefined {
-    let adopted: Found | undefined;
+    let adopted: HeldAddresses | undefined;
     for (const address of addresses) {
       const spot = this.#table.locate(address);
       if (spot === undefined || this.#clash(spot, service, sharing, "stay") !== undefined) continue;
-      const first = adopted?.[0];
-      if (first !== undefined && (spot.place.state !== first.place.state || adopted?.some((other) => other.place.range.family === address.family) === true)) continue;
-      adopted = first === undefined ? [spot] : [first, spot];
+      if (adopted !== undefined && (spot.place.state !== adopted.place.state || adopted.hasFamily(address.family))) continue;
+      adopted = withSpot(adopted, spot, sharing);
     }
-    if (adopted !== undefined) this.#hold(service, adopted, sharing);
+    if (adopted !== undefined) this.#hold(service, adopted);
     return this.#holdings.get(service);
   }
 
@@ -145,7 +140,7 @@ export class Allocator {
   renew(service: string, terms: SharingTerms | undefined): void {
     const holding = this.#holdings.get(service);
     if (holding === undefined || sameTerms(holding.sharing, terms)) return;
-    this.#hold(service, holding.spots, terms);
+    this.#hold(service, new HeldAddresses(holding, holding.second, terms));
   }
 
   /** The Service gives up all it holds; `settle` frees it. Returns what it held, or undefined. */
@@ -190,7 +185,8 @@ export class Allocator {
     const leaving = this.leaving(service);
     if (held !== undefined) {
       this.#holdings.delete(service);
-      for (const spot of held.spots) moveOut(spot, service);
+      moveOut(held, service);
+      if (held.second !== undefined) moveOut(held.second, service);
     }
     if (leaving.length > 0) {
       this.#leaving.delete(service);
@@ -206,24 +202,26 @@ export class Allocator {
   allocate(request: AllocationRequest): AllocationResult {
     const found = request.addresses.length > 0 ? this.#findRequested(request) : this.#findAutomatic(request);
     if ("kind" in found) return found;
-    const { addresses, pool } = this.#hold(request.service, found, request.sharing);
-    return { kind: "assigned", addresses, pool };
+    this.#hold(request.service, found);
+    return { kind: "assigned", addresses: found.addresses, pool: found.pool };
   }
 
-  #hold(service: string, spots: Found, sharing: SharingTerms | undefined): Holding {
+  #hold(service: string, holding: HeldAddresses): void {
     const before = this.#holdings.get(service);
-    if (before !== undefined) this.#park(service, before.spots.filter((spot) => !isAmong(spots, spot)).map(addressAt));
-    if (this.#leaving.has(service)) this.#takeBack(service, spots);
-    for (const spot of spots) settleIn(spot, service, sharing);
-    const holding = new HeldAddresses(spots[0], spots[1], sharing);
+    if (before !== undefined) this.#park(service, before.spots.filter((spot) => !holding.includes(spot)).map(addressAt));
+    if (this.#leaving.has(service)) this.#takeBack(service, holding);
+    this.#put(service, holding);
+  }
+
+  #put(service: string, holding: HeldAddresses): void {
+    settleIn(holding, service, holding.sharing);
+    if (holding.second !== undefined) settleIn(holding.second, service, holding.sharing);
     this.#holdings.set(service, holding);
-    return holding;
   }
 
   /** What the Service holds again does not leave. */
-  #takeBack(service: string, spots: Found): void {
-    const held = spots.map(addressAt);
-    const leaving = this.leaving(service).filter((address) => !includes(held, address));
+  #takeBack(service: string, { addresses }: HeldAddresses): void {
+    const leaving = this.leaving(service).filter((address) => !includes(addresses, address));
     if (leaving.length > 0) this.#leaving.set(service, leaving);
     else this.#leaving.delete(service);
   }
@@ -250,40 +248,44 @@ export class Allocator {
   /** What keeps the Service from the address; for one that is on it already, those who leave it do not count. */
   #clash(spot: Spot, service: string, terms: SharingTerms | undefined, mode: "join" | "stay"): SharingClash | undefined {
     const occupant = occupantAt(spot);
-    if (occupant === undefined || occupant === service) return undefined;
+    return occupant === undefined || occupant === service ? undefined : this.#clashWith(occupant, spot, service, terms, mode);
+  }
+
+  #clashWith(occupant: Occupant, spot: Spot, service: string, terms: SharingTerms | undefined, mode: "join" | "stay"): SharingClash | undefined {
     const counts = (other: string): boolean => mode === "join" || this.#holds(other, spot);
     if (typeof occupant === "string") return counts(occupant) ? { kind: "exclusive", holders: [occupant] } : undefined;
     return occupant.clash(service, terms, counts);
   }
 
   #holds(service: string, spot: Spot): boolean {
-    const held = this.#holdings.get(service);
-    return held !== undefined && isAmong(held.spots, spot);
+    return this.#holdings.get(service)?.includes(spot) === true;
   }
 
-  #findRequested(request: AllocationRequest): Found | Refusal {
+  #findRequested(request: AllocationRequest): HeldAddresses | Refusal {
     const { addresses, service, sharing } = request;
     if (!matches(addresses, request.families)) return refuse("FamilyMismatch", `${quoteList(addresses)} does not match the ipFamily of the service`);
-    for (const address of addresses) {
-      if (this.#table.find(address) === undefined) return refuse("AddressNotInPool", `${quoteList([address])} is not allowed in config`);
+    const found = this.#inOnePool(addresses, sharing);
+    if (found === undefined) {
+      const stray = addresses.find((address) => this.poolOf(address) === undefined);
+      if (stray !== undefined) return refuse("AddressNotInPool", `${quoteList([stray])} is not allowed in config`);
+      return refuse("AddressesInDifferentPools", `${quoteList(addresses)} are not of one pool`);
     }
-    const found = this.#inOnePool(addresses);
-    if (found === undefined) return refuse("AddressesInDifferentPools", `${quoteList(addresses)} are not of one pool`);
-    const { pool } = found[0].place.state;
+    const { pool } = found.place.state;
     if (request.pool !== undefined && request.pool !== pool.name) {
       return refuse("AddressNotInRequestedPool", `${quoteList(addresses)} is not compatible with requested address pool ${request.pool}`);
     }
     if (!request.admits(pool)) return refuse("PoolNotAllowed", `pool ${pool.name} not compatible for ip assignment`);
-    for (const spot of found) {
+    for (const spot of found.spots) {
       const clash = this.#clash(spot, service, sharing, this.#holds(service, spot) ? "stay" : "join");
       if (clash !== undefined) return refusalOf(clash, addressAt(spot), service, sharing);
     }
     return found;
   }
 
-  #findAutomatic(request: AllocationRequest): Found | Refusal {
+  #findAutomatic(request: AllocationRequest): HeldAddresses | Refusal {
     if (request.pool === undefined) {
-      const { pinned, plain } = this.#candidates(request);
+      const { plain } = this.#table;
+      const pinned = this.#pinned(request);
       return this.#staying(request, pinned, plain) ?? this.#findInPools(request, pinned) ?? this.#findInPools(request, plain) ?? this.#exhausted(request, [...pinned, ...plain]);
     }
     const state = this.#table.states.get(request.pool);
@@ -309,21 +311,21 @@ export class Allocator {
     return refuse("NoFreeAddress", message);
   }
 
-  /** Pools open to automatic assignment, in the order they are tried. */
-  #candidates(request: AllocationRequest): { readonly pinned: readonly PoolState[]; readonly plain: readonly PoolState[] } {
-    const { pinned, plain } = this.#table;
-    return { pinned: pinned.length === 0 ? pinned : pinned.filter(({ pool }) => request.admits(pool)), plain };
+  /** Pools open to automatic assignment that are made for some Services, this one among them. */
+  #pinned(request: AllocationRequest): readonly PoolState[] {
+    const { pinned } = this.#table;
+    return pinned.length === 0 ? pinned : pinned.filter(({ pool }) => request.admits(pool));
   }
 
   /** From the pool that the Service is in already, which can give it most without taking anything away. */
-  #staying(request: AllocationRequest, pinned: readonly PoolState[], plain: readonly PoolState[]): Found | undefined {
-    const state = this.#holdings.get(request.service)?.spots[0]?.place.state;
+  #staying(request: AllocationRequest, pinned: readonly PoolState[], plain: readonly PoolState[]): HeldAddresses | undefined {
+    const state = this.#holdings.get(request.service)?.place.state;
     if (state === undefined || !(pinned.includes(state) || plain.includes(state))) return undefined;
     return this.#freeIn(request, state, request.families);
   }
 
   /** All families from the first of these pools that has them all, or else one where that is enough. */
-  #findInPools(request: AllocationRequest, states: readonly PoolState[]): Found | undefined {
+  #findInPools(request: AllocationRequest, states: readonly PoolState[]): HeldAddresses | undefined {
     for (const state of states) {
       const found = this.#freeIn(request, state, request.families);
       if (found !== undefined) return found;
@@ -339,52 +341,46 @@ export class Allocator {
   }
 
   /** One address of each family from this pool; one that the Service holds there already stays, and stays the first. */
-  #freeIn(request: AllocationRequest, state: PoolState, families: readonly IpFamily[]): Found | undefined {
-    let found = this.#keptIn(request, state, families);
+  #freeIn(request: AllocationRequest, state: PoolState, families: readonly IpFamily[]): HeldAddresses | undefined {
+    const { service, sharing } = request;
+    const held = this.#holdings.get(service);
+    let found = held?.place.state === state ? this.#kept(held, request, families) : undefined;
     for (const family of FAMILIES) {
-      if (!families.includes(family) || found?.some(({ place }) => place.range.family === family) === true) continue;
-      const spot = state.lowest(family, request.service, request.sharing);
+      if (!families.includes(family) || found?.hasFamily(family) === true) continue;
+      const spot = state.lowest(family, service, sharing);
       if (spot === undefined) return undefined;
-      found = found === undefined ? [spot] : [found[0], spot];
+      found = withSpot(found, spot, sharing);
     }
     return found;
   }
 
-  /** What the Service holds in this pool of these families and may keep. */
-  #keptIn({ service, sharing }: AllocationRequest, state: PoolState, families: readonly IpFamily[]): Found | undefined {
-    const held = this.#holdings.get(service);
-    if (held === undefined) return undefined;
-    const stays = (spot: Spot): boolean => spot.place.state === state && families.includes(spot.place.range.family) && this.#clash(spot, service, sharing, "stay") === undefined;
-    return foundOf(held.spots.filter(stays));
+  /** What the Service may keep of what it holds, of these families. */
+  #kept(held: HeldAddresses, { service, sharing }: AllocationRequest, families: readonly IpFamily[]): HeldAddresses | undefined {
+    const [first, second] = held.spots.filter((spot) => families.includes(spot.place.range.family) && this.#clash(spot, service, sharing, "stay") === undefined);
+    return first === undefined ? undefined : new HeldAddresses(first, second, sharing);
   }
 
-  /** The addresses as one pool has them; undefined when none has all. */
-  #inOnePool(addresses: readonly IpAddress[]): Found | undefined {
-    const spots: Spot[] = [];
-    for (const address of addresses) {
-      const spot = this.#table.locate(address);
-      if (spot === undefined || (spots[0] ?? spot).place.state !== spot.place.state) return undefined;
-      spots.push(spot);
-    }
-    return foundOf(spots);
+  /** The addresses, one or two, as one pool has them; undefined when none has all. */
+  #inOnePool([address, other]: readonly IpAddress[], sharing: SharingTerms | undefined): HeldAddresses | undefined {
+    const first = address === undefined ? undefined : this.#table.locate(address);
+    const second = other === undefined ? undefined : this.#table.locate(other);
+    if (first === undefined || (other !== undefined && second?.place.state !== first.place.state)) return undefined;
+    return new HeldAddresses(first, second, sharing);
   }
 }
 
-function foundOf([first, second]: readonly Spot[]): Found | undefined {
-  if (first === undefined) return undefined;
-  return second === undefined ? [first] : [first, second];
+/** With one more address, as the second where there is a first. */
+function withSpot(found: HeldAddresses | undefined, spot: Spot, sharing: SharingTerms | undefined): HeldAddresses {
+  return found === undefined ? new HeldAddresses(spot, undefined, sharing) : new HeldAddresses(found, spot, sharing);
 }
 
 function occupantAt({ place, offset }: Spot): Occupant | undefined {
   return place.range.occupantAt(offset);
 }
 
-function isAmong(spots: readonly Spot[], spot: Spot): boolean {
-  return spots.some((other) => sameSpot(other, spot));
-}
-
 /** Whether the addresses are of exactly these families. */
 function matches(addresses: readonly IpAddress[], families: readonly IpFamily[]): boolean {
+  if (addresses.length === 1 && families.length === 1) return addresses[0]?.family === families[0];
   const isThere = (family: IpFamily): boolean => addresses.some((address) => address.family === family);
   return FAMILIES.filter(isThere).length === families.length && families.every(isThere);
 }

@@ -182,12 +182,14 @@ export class PoolTable {
 
 /** Puts the Service on the address, besides those who are there, or changes its terms. */
 export function settleIn(spot: Spot, service: string, terms: SharingTerms | undefined): void {
-  const { range, state, index } = spot.place;
+  const { range } = spot.place;
   const before = range.occupantAt(spot.offset);
-  if (terms === undefined && (before === undefined || before === service)) {
-    if (before === undefined) range.put(spot.offset, service);
-    return;
-  }
+  if (terms !== undefined || (before !== undefined && before !== service)) join(spot, before, service, terms);
+  else if (before === undefined) range.put(spot.offset, service);
+}
+
+function join(spot: Spot, before: Occupant | undefined, service: string, terms: SharingTerms | undefined): void {
+  const { range, state, index } = spot.place;
   const shared = before instanceof SharedAddress ? before : new SharedAddress(addressAt(spot), index);
   if (before !== shared) {
     if (typeof before === "string") shared.put(before, undefined);
@@ -202,11 +204,15 @@ export function moveOut(spot: Spot, service: string): void {
   const occupant = range.occupantAt(spot.offset);
   if (occupant === undefined) return;
   if (occupant instanceof SharedAddress) {
-    state.shared(range.family).update(occupant, () => occupant.delete(service));
+    part(spot, occupant, service);
     if (!occupant.isEmpty) return;
   } else if (occupant !== service) return;
   range.release(spot.offset);
   state.freedIn(range.family, index);
+}
+
+function part({ place }: Spot, shared: SharedAddress, service: string): void {
+  place.state.shared(place.range.family).update(shared, () => shared.delete(service));
 }
 
 /** 0 stands for no priority and goes last. */
