@@ -25,6 +25,8 @@ export interface KubeClientOptions {
    * milliseconds; absent, the server's own (60 s) is in effect.
    */
   readonly writeTimeoutMs?: number;
+  /** Longest silence while a connection with TLS is made; 10,000 by default. */
+  readonly connectMs?: number;
   /** Requests in flight at once, watches not counted; 16 by default. */
   readonly maxInFlight?: number;
   /** A watch that is silent for so long is taken for dead; bookmarks come every minute. 150,000 by default. */

@@ -16,8 +16,8 @@ import { KubeError, notSent } from "./client.ts";
 const credentialsMs = 60_000;
 /** The largest answer taken into memory: a page of 500 objects is far below. */
 const maxBodyBytes = 64 * 1024 * 1024;
-/** Longest silence while a connection with TLS is made. */
-const connectMs = 10_000;
+/** Longest silence while a connection with TLS is made, when nothing else is said. */
+const defaultConnectMs = 10_000;
 /** Idle time after which the kernel asks whether the other end is alive. */
 const tcpKeepAliveMs = 15_000;
 
@@ -47,10 +47,12 @@ export class HttpConnection {
   readonly #kubeConfig: KubeConfig;
   readonly #userAgent: string;
   readonly #clock: Clock;
+  readonly #connectMs: number;
   #credentials: Promise<Credentials> | undefined;
   #last: Credentials | undefined;
 
-  constructor(options: { readonly kubeConfig: KubeConfig; readonly userAgent: string; readonly clock: Clock }) {
+  constructor(options: { readonly kubeConfig: KubeConfig; readonly userAgent: string; readonly clock: Clock; readonly connectMs?: number }) {
+    this.#connectMs = options.connectMs ?? defaultConnectMs;
     this.#kubeConfig = options.kubeConfig;
     this.#userAgent = options.userAgent;
     this.#clock = options.clock;
@@ -145,7 +147,7 @@ export class HttpConnection {
     // The same certificates: the connections stay. New ones: those of the old identity are cut, and watches resume.
     const same = this.#last?.fingerprint === fingerprint;
     if (!same) this.#last?.agent.destroy();
-    const agent = same && this.#last !== undefined ? this.#last.agent : makeAgent({ server, tls, proxyAgent: cluster.proxyUrl === undefined ? undefined : applied.agent });
+    const agent = same && this.#last !== undefined ? this.#last.agent : makeAgent({ server, tls, connectMs: this.#connectMs, proxyAgent: cluster.proxyUrl === undefined ? undefined : applied.agent });
     this.#last = { server, headers, agent, fingerprint, until };
     return this.#last;
   }
@@ -204,14 +206,14 @@ class Deadline {
   }
 }
 
-function makeAgent(options: { server: URL; tls: https.AgentOptions; proxyAgent: http.Agent | boolean | undefined }): http.Agent {
+function makeAgent(options: { server: URL; tls: https.AgentOptions; connectMs: number; proxyAgent: http.Agent | boolean | undefined }): http.Agent {
   const { server, tls, proxyAgent } = options;
   if (typeof proxyAgent === "object") return proxyAgent;
   const kept = { keepAlive: true, keepAliveMsecs: tcpKeepAliveMs, scheduling: "lifo" } as const;
   if (server.protocol === "http:") return new http.Agent(kept);
   // One context for all connections: else each has the certificates in memory, and each request compares their text.
   const { ca, cert, key, ...rest } = tls;
-  return new ResettableAgent({ ...kept, ...rest, secureContext: createSecureContext({ ca, cert, key }) });
+  return new ResettableAgent({ ...kept, ...rest, secureContext: createSecureContext({ ca, cert, key }) }, options.connectMs);
 }
 
 function open(credentials: Credentials, request: HttpRequest, timer: Deadline): Promise<http.IncomingMessage> {
@@ -223,6 +225,10 @@ function open(credentials: Credentials, request: HttpRequest, timer: Deadline): 
   const target = { protocol: server.protocol, hostname: server.hostname.replace(/^\[|\]$/g, ""), port: server.port, path: server.pathname.replace(/\/$/, "") + path };
   return new Promise((resolve, reject) => {
     const outgoing = send({ ...target, method, headers, agent, ...(signal === undefined ? {} : { signal }) });
+    // A request that is destroyed before it has a connection says so only once it has one.
+    const onAbort = (): void => reject(new Error("aborted"));
+    signal?.addEventListener("abort", onAbort, { once: true });
+    outgoing.once("close", () => signal?.removeEventListener("abort", onAbort));
     outgoing.on("socket", (socket) => void socket.setKeepAlive(true, tcpKeepAliveMs));
     outgoing.once("response", resolve);
     outgoing.on("error", (error: NodeJS.ErrnoException) => {
@@ -234,6 +240,7 @@ function open(credentials: Credentials, request: HttpRequest, timer: Deadline): 
       destroy(error) {
         if (outgoing.socket !== null) dropUndelivered(outgoing.socket);
         outgoing.destroy(error);
+        reject(error);
       },
     });
     const { maySend } = request;
@@ -255,23 +262,35 @@ const below = new WeakMap<Duplex, net.Socket>();
  * off, and is not the leader any more, would arrive once the cable is back.
  */
 class ResettableAgent extends https.Agent {
+  readonly #connectMs: number;
+
+  constructor(options: https.AgentOptions, connectMs: number) {
+    super(options);
+    this.#connectMs = connectMs;
+  }
+
   override createConnection(options: https.RequestOptions & { servername?: string }, callback: (error: Error | null, socket: Duplex) => void): undefined {
     // The agent's options name host and port.
     const socket = net.connect(options as net.TcpNetConnectOpts);
-    const failed = (error: Error): void => callback(error, socket);
+    let isDone = false;
+    const done = (error: Error | null, made: Duplex): void => {
+      if (!isDone) callback(error, made);
+      isDone = true;
+    };
+    const failed = (error: Error): void => done(error, socket);
     socket.once("error", failed);
     // Whoever waits for it may be gone by then.
-    socket.setTimeout(connectMs, () => void socket.destroy(new Error(`no connection within ${connectMs / 1000} s`)));
+    socket.setTimeout(this.#connectMs, () => void socket.destroy(new Error(`no connection within ${this.#connectMs / 1000} s`)));
     socket.once("connect", () => {
       socket.off("error", failed);
       const secure = super.createConnection({ ...options, socket } as https.RequestOptions);
       if (secure === undefined || secure === null) return;
       below.set(secure, socket);
-      secure.once("error", failed);
+      // It stays: an error of the connection below comes twice, and by the second time nobody else listens.
+      secure.on("error", failed);
       secure.once("secureConnect", () => {
         socket.setTimeout(0);
-        secure.off("error", failed);
-        callback(null, secure);
+        done(null, secure);
       });
     });
   }

@@ -1,7 +1,7 @@
 /** How a write leaves: with its timeout, when it may, and never later than its sender. Over TLS and without. */
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import { afterEach, describe, expect, test } from "vitest";
 import { systemClock, type Clock } from "../sys/clock.ts";
@@ -122,4 +122,28 @@ test("a server that speaks no TLS, or speaks it without trust, is unreachable", 
     cleanups.push(() => client.close());
     await expect(client.patch(namespaces, name, {}, { maySend: () => true })).rejects.toMatchObject({ code: 0, reason: "Unreachable" });
   }
+});
+
+test.each(["request", "connection"])("a server that takes the connection and says nothing to a handshake: the %s is given up", async (first) => {
+  const taken = Promise.withResolvers<Socket>();
+  const silent = createTcpServer((socket) => taken.resolve(socket));
+  await new Promise<void>((resolve) => {
+    silent.listen(0, "127.0.0.1", resolve);
+  });
+  const clock = new FakeClock();
+  const kubeConfig = new KubeConfig();
+  kubeConfig.loadFromClusterAndUser({ name: "c", server: `https://127.0.0.1:${(silent.address() as AddressInfo).port}`, skipTLSVerify: true }, { name: "u", token: "secret" });
+  const client = createKubeClient({ kubeConfig, userAgent: "test/1", clock, connectMs: 300 });
+  cleanups.push(() => {
+    client.close();
+    silent.close();
+  });
+  const call = client.get(namespaces, name).catch((error: unknown) => String(error));
+  const socket = await taken.promise;
+  if (first === "request") await clock.advance(10_000);
+  expect(await call).toContain(first === "request" ? "no answer within 10 s" : "no connection within 0.3 s");
+  await new Promise<void>((resolve) => {
+    socket.once("close", () => resolve());
+    socket.on("error", () => undefined).resume();
+  });
 });
