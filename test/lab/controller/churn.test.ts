@@ -27,7 +27,9 @@ const SEED = Number(process.env["HERALD_CHURN_SEED"] ?? 1);
 const SECONDS = Number(process.env["HERALD_CHURN_SECONDS"] ?? 30);
 /** On a busy machine it goes on until everything has happened once, for so much longer at most (milliseconds). */
 const PATIENCE_MS = 180_000;
-const MISFORTUNES = ["leader killed", "API server restarted", "watches expired"];
+const MISFORTUNES = ["leader killed", "leader paused", "API server restarted", "watches expired"];
+/** Long enough for another to lead meanwhile (milliseconds). */
+const PAUSE_MS = 17_000;
 const FAULTS = ["conflict", "tooMany", "broken", "lostAnswer", "slow", "watchCut"];
 const SERVICES = 500;
 const CRDS = resolve(import.meta.dirname, "../../../crds");
@@ -110,14 +112,20 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
   /** Kills, restarts and expires until it is over; counts how often what happened. */
   async function misfortune(random: Random, isOver: () => boolean, counts: Map<string, number>): Promise<void> {
     const note = (what: string): void => void counts.set(what, (counts.get(what) ?? 0) + 1);
+    let paused: Replica | undefined;
     for (let round = 0; !isOver(); round++) {
       await pause(1000 + random.next() * 3000);
       const draw = random.next();
+      if (round >= 2 && !counts.has("leader paused") && paused === undefined) {
+        const leader = await leaderOf(client);
+        paused = replicas.find(({ name }) => name === leader);
+        void paused?.pause(PAUSE_MS).then(() => note("leader paused"));
+      }
       // One of each comes early in every run.
-      if (round === 1 || draw < 0.1) {
+      if ((round >= 1 && !counts.has("watches expired")) || draw < 0.1) {
         for (const { proxy } of replicas) proxy.expireWatches();
         note("watches expired");
-      } else if (round === 3 || draw < 0.15) {
+      } else if ((round >= 3 && !counts.has("API server restarted")) || draw < 0.15) {
         await server.stopServer();
         await pause(random.next() * 1000);
         await server.startServer("answers");
@@ -125,7 +133,7 @@ describe.skipIf(found.kind === "missing")(`500 Services churn${found.kind === "m
       } else {
         const leader = await leaderOf(client);
         const killed = replicas.find(({ name }) => (name === leader) === draw < 0.9);
-        if (leader === undefined || killed === undefined) continue;
+        if (leader === undefined || killed === undefined || (killed === paused && !counts.has("leader paused"))) continue;
         // Now and then the next one has to wait until the Lease runs out.
         killed.kill({ freesLease: random.next() < 0.85 });
         note(killed.name === leader ? "leader killed" : "standby killed");

@@ -62,6 +62,17 @@ export class Replica {
     this.#child?.kill("SIGKILL");
   }
 
+  /**
+   * SIGSTOP for so long: its Lease runs out, and when it goes on it has to find out before it writes. What it had sent
+   * before has long been carried out by then.
+   */
+  async pause(ms: number): Promise<void> {
+    const child = this.#child;
+    child?.kill("SIGSTOP");
+    await pause(ms);
+    child?.kill("SIGCONT");
+  }
+
   /** Whether it runs, and the last lines that it logged. */
   lastWords(): string {
     return `${this.name}, started ${this.starts} times, ${this.#child?.exitCode === null && this.#child.signalCode === null ? "runs" : "does not run"}\n${this.#log.join("")}`;
