@@ -3,7 +3,7 @@
  * each has its address. Runs inside the lab's control host, where the API server is.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { KubeClient } from "../kube/client.ts";
 import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
@@ -98,9 +98,14 @@ export async function clearStatuses(client: KubeClient, names: readonly string[]
   );
 }
 
+/** setpriv (util-linux) has the kernel end the program when the bench dies, whatever kills it. Used where it exists. */
+const SETPRIV = "/usr/bin/setpriv";
+
 /** Starts a program of dist/ with ports of its own. */
 export function startProgram(program: "controller.mjs" | "speaker.mjs", args: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
-  return spawn(process.execPath, [join(dist, program), ...args], { env: { ...process.env, METALLB_NAMESPACE: "metallb-system", ...env }, stdio: ["ignore", "ignore", "inherit"] });
+  const argv = [process.execPath, join(dist, program), ...args];
+  const [file = "", ...rest] = existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "TERM", ...argv] : argv;
+  return spawn(file, rest, { env: { ...process.env, METALLB_NAMESPACE: "metallb-system", ...env }, stdio: ["ignore", "ignore", "inherit"] });
 }
 
 /** Ends a program and waits for it. */
