@@ -24,7 +24,7 @@ import { CHANGES, PoolKeeper } from "./churn/pool-keeper.ts";
 import { Users } from "./churn/users.ts";
 
 const SEED = Number(process.env["HERALD_CHURN_SEED"] ?? 1);
-const SECONDS = Number(process.env["HERALD_CHURN_SECONDS"] ?? 30);
+const SECONDS = Number(process.env["HERALD_CHURN_SECONDS"] ?? 25);
 /** On a busy machine it goes on until everything has happened once, for so much longer at most (milliseconds). */
 const PATIENCE_MS = 180_000;
 const MISFORTUNES = ["leader killed", "leader paused", "API server restarted", "watches expired"];

@@ -73,6 +73,15 @@ export class Replica {
     child?.kill("SIGCONT");
   }
 
+  /** SIGTERM; it is not started again. Resolves with its exit code. */
+  async terminate(): Promise<number | null> {
+    this.#stopped = true;
+    const child = this.#child;
+    child?.kill("SIGTERM");
+    await this.#running;
+    return child?.exitCode ?? null;
+  }
+
   /** Whether it runs, and the last lines that it logged. */
   lastWords(): string {
     return `${this.name}, started ${this.starts} times, ${this.#child?.exitCode === null && this.#child.signalCode === null ? "runs" : "does not run"}\n${this.#log.join("")}`;

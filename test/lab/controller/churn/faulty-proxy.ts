@@ -27,6 +27,8 @@ const REFUSALS = {
 export class FaultyProxy {
   /** Whether faults happen. */
   faults = false;
+  /** Requests ("METHOD /path") that it takes and keeps to itself, whether faults happen or not. */
+  keeps: RegExp | undefined;
   /** Faults so far, by kind. */
   readonly counts = new Map<string, number>();
   readonly #server: ApiServer;
@@ -74,6 +76,7 @@ export class FaultyProxy {
     } catch {
       return;
     }
+    if (this.keeps?.test(`${incoming.method} ${incoming.url}`) === true) return this.#count("kept");
     const isWatch = /[?&]watch=1/.test(incoming.url ?? "");
     const fault = this.#draw(incoming.method ?? "GET", isWatch);
     if (fault !== "none") this.#count(fault);
