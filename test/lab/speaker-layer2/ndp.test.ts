@@ -6,9 +6,9 @@ import { eventually } from "../eventually.ts";
 import { CLIENT, type Lab } from "../lab.ts";
 import { answererOtherThan } from "../leaders.ts";
 import { askNeighbours, expectNeighbour } from "../neighbours.ts";
-import { pause } from "../poll.ts";
 import { WITHIN, answeringLeader, expectSilence, leaderOf, serviceOf, settledLeader, untilCaptured } from "../observe.ts";
 import { advertisement, pool } from "../resources.ts";
+import { Heartbeats } from "../stalls.ts";
 import { app } from "../walkthrough/manifests.ts";
 
 const CONFIGURATION = `${pool("main", ["172.20.250.10-172.20.250.60", "fd00:20::1000-fd00:20::10ff"])}${advertisement("all")}---\n`;
@@ -20,7 +20,7 @@ const NEIGHBOUR_SETTINGS = {
   impatient: ["net.ipv6.neigh.eth0.base_reachable_time_ms=500", "net.ipv6.neigh.eth0.delay_first_probe_time=0"],
   usual: ["net.ipv6.neigh.eth0.base_reachable_time_ms=30000", "net.ipv6.neigh.eth0.delay_first_probe_time=5"],
 };
-const CHECKED_FOR_MS = 5_000;
+const WANTED_CHECKS = 3;
 
 describeOnLab("NDP", { name: "ndp", nodes: 3, herald: { controllers: 1 } }, (lab) => {
   afterEach(() => clear(lab()));
@@ -79,25 +79,30 @@ describeOnLab("NDP", { name: "ndp", nodes: 3, herald: { controllers: 1 } }, (lab
     await eventually(() => lab().curl(CLIENT, `http://[${address}]/`), { ...WITHIN, what: "the address answers" });
     await succeed(lab(), ["sysctl", "-q", "-w", ...NEIGHBOUR_SETTINGS.impatient]);
     const capture = await lab().capture(CLIENT, "icmp6 and (ip6[40] = 135 or ip6[40] = 136)");
+    const checked = async (): Promise<{ readonly lines: readonly string[]; readonly checks: readonly string[]; readonly answers: readonly string[] }> => {
+      const lines = await capture.frames();
+      const checks = lines.filter((line) => line.includes(`${client} > ${node}`) && line.includes(`who has ${address}`));
+      return { lines, checks, answers: lines.filter((line) => line.includes(`${node} > ${client}`) && line.includes(`tgt is ${address}`)) };
+    };
+    const heartbeats = await Heartbeats.start(lab());
     try {
       await succeed(lab(), ["ip", "-6", "neigh", "flush", "dev", "eth0"]);
-      const end = performance.now() + CHECKED_FOR_MS;
-      do {
+      await eventually(async () => {
         // TCP would tell the kernel by itself that the neighbour is there.
         await succeed(lab(), ["bash", "-c", `echo > /dev/udp/${address}/81`]);
-        await pause(100);
-      } while (performance.now() < end);
+        const { checks, answers } = await checked();
+        assert.ok(checks.length >= WANTED_CHECKS, `${checks.length} checks by unicast and ${answers.length} answers`);
+      }, { ...WITHIN, intervalMs: 100, what: `${WANTED_CHECKS} checks by unicast` });
     } finally {
       await succeed(lab(), ["sysctl", "-q", "-w", ...NEIGHBOUR_SETTINGS.usual]);
     }
     await eventually(() => lab().curl(CLIENT, `http://[${address}]/`), { ...WITHIN, what: "the address still answers" });
     // Whoever answers may be a little behind; and the capture, too.
-    await eventually(async () => {
-      const lines = await capture.frames();
-      const checks = lines.filter((line) => line.includes(`${client} > ${node}`) && line.includes(`who has ${address}`));
-      const answers = lines.filter((line) => line.includes(`${node} > ${client}`) && line.includes(`tgt is ${address}`));
-      assert.ok(checks.length >= 2 && answers.length >= checks.length, `${answers.length} answers to ${checks.length} checks by unicast\n${lines.join("\n")}`);
-    }, { ...WITHIN, what: "at least two checks by unicast, each answered" });
+    await heartbeats.hold(() => eventually(async () => {
+      const { checks, answers, lines } = await checked();
+      assert.ok(answers.length >= checks.length, `${answers.length} answers to ${checks.length} checks by unicast\n${lines.join("\n")}`);
+    }, { ...WITHIN, what: "an answer to each check" }));
+    await heartbeats.stop();
     await capture.stop();
   });
 
