@@ -16,7 +16,7 @@ export const NAMES = ["one", "two", "three", "four", "five", "six"] as const;
 export type Leaders = ReadonlyMap<string, Leadership>;
 
 /** For what has to do with starting programs on a busy machine. */
-export const BUDGET = { timeoutMs: 60_000 } as const;
+export const BUDGET = { timeoutMs: 120_000 } as const;
 
 /** Applies a pool, an advertisement and the Services, and waits until each has one node that answers. */
 export async function setScene(lab: Lab): Promise<Leaders> {
@@ -78,7 +78,7 @@ export async function expectMovedFrom(lab: Lab, before: Leaders, victim: string)
 /** Asks for an address all the time, from when its leader was seen to answer. */
 export async function watchAnswers(lab: Lab, { address, node }: Leadership): Promise<AnswerWatch> {
   const watch = await AnswerWatch.start(lab, address);
-  await eventually(() => expectAnswerFrom(lab, address, node), { timeoutMs: 10_000, what: `${node} answers for ${address}` });
+  await eventually(() => expectAnswerFrom(lab, address, node), { ...BUDGET, what: `${node} answers for ${address}` });
   return watch;
 }
 
