@@ -1,6 +1,6 @@
 /** Writes of a leader that hang in the API server while another one takes over. */
 import { describe, expect, it } from "vitest";
-import { FencedClient, WRITE_TIMEOUT_MS } from "../kube/client-fence.ts";
+import { FencedClient, LAST_WRITE_TIMEOUT_MS } from "../kube/client-fence.ts";
 import { services } from "../kube/objects.ts";
 import { oneAddress, type World } from "./fake-world.ts";
 import { LateClient, WatchfulClient } from "./late-client.ts";
@@ -36,7 +36,7 @@ async function takeover(world: World, { timeoutMs }: { timeoutMs: number }): Pro
 describe("a leader that dies with a patch in the API server", () => {
   it("gives nothing to anybody any more once another leads", async () => {
     const world = oneAddress("first", "a");
-    const { next } = await takeover(world, { timeoutMs: WRITE_TIMEOUT_MS });
+    const { next } = await takeover(world, { timeoutMs: LAST_WRITE_TIMEOUT_MS });
     expect(next.doubled).toEqual([]);
     expect([world.ip("a"), world.ip("b")]).toEqual([undefined, "10.0.0.1"]);
   });
@@ -66,7 +66,7 @@ describe("a leader that may not write any more", () => {
   it("writes nothing, neither to Services nor to pools, and goes on where it was when it may again", async () => {
     const world = oneAddress("a");
     let mayWrite = true;
-    const client = new FencedClient({ client: world.client, clock: world.clock, mayWrite: () => mayWrite });
+    const client = new FencedClient({ client: world.client, clock: world.clock, leadsFor: () => mayWrite });
     await world.lead({ client });
     expect([world.ip("a"), world.poolStatus("p").assignedIPv4]).toEqual(["10.0.0.1", 1]);
     mayWrite = false;

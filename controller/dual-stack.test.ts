@@ -259,4 +259,18 @@ describe("a status that somebody has edited by hand", () => {
       expect([isRestart, world.ip("s"), world.condition("s")]).toEqual([isRestart, "10.6.0.1,fd06::1", "True Assigned"]);
     }
   });
+
+  it("is nobody's title to an address: who was given nothing takes none from a younger Service, not even from a controller that starts", async () => {
+    const world = new World();
+    world.pool("p", ["10.0.0.1/32"]);
+    world.service("holder", { created: 10 });
+    const first = await world.lead();
+    world.service("s", { created: 0 });
+    await world.settle();
+    await first.stop();
+    await edit(world, "10.0.0.1");
+    await world.lead();
+    await world.settle();
+    expect([world.ip("holder"), world.ip("s"), world.condition("s")]).toEqual(["10.0.0.1", undefined, "False NoFreeAddress"]);
+  });
 });

@@ -6,7 +6,7 @@ import "../sys/young-generation.ts";
 import { heraldVersion } from "../config/version.ts";
 import { AloneCheck, warnOnPod } from "../kube/coexistence.ts";
 import type { KubeClient } from "../kube/client.ts";
-import { FencedClient, LAST_WRITE_MS, WRITE_TIMEOUT_MS } from "../kube/client-fence.ts";
+import { FencedClient, LAST_WRITE_TIMEOUT_MS } from "../kube/client-fence.ts";
 import { EventRecorder } from "../kube/event-recorder.ts";
 import { createKubeClient, loadKubeConfig } from "../kube/http-client.ts";
 import { startHealthServer } from "../kube/http-server.ts";
@@ -30,7 +30,7 @@ const LEASE_NAME = "herald-controller";
  * A clean stop waits this long for patches on their way, and then for events. While a patch may still take effect the
  * Lease is not released: it runs out instead.
  */
-const STOP_WORK_MS = WRITE_TIMEOUT_MS + 1000;
+const STOP_WORK_MS = LAST_WRITE_TIMEOUT_MS + 1000;
 const STOP_EVENTS_MS = 500;
 /** Requests in flight at once: the patches of Services, with room for the Lease, lists, events and pool status beside them. */
 const MAX_REQUESTS = 48;
@@ -67,7 +67,7 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
     printError(`herald controller: ${tls.message}\n`);
     return exit(1);
   }
-  const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-controller/${heraldVersion}`, clock, maxInFlight: MAX_REQUESTS, writeTimeoutMs: WRITE_TIMEOUT_MS });
+  const client = createKubeClient({ kubeConfig: loadKubeConfig(), userAgent: `herald-controller/${heraldVersion}`, clock, maxInFlight: MAX_REQUESTS });
   const metrics = createSharedMetrics();
   const podName = flags["pod-name"];
   const identity = `${podName === "" ? "herald-controller" : podName}_${crypto.randomUUID()}`;
@@ -76,7 +76,7 @@ async function run(flags: ControllerFlagValues, ignored: readonly string[]): Pro
   const health = await startHealthServer({ port: flags["health-probe-port"], liveness: {}, readiness: { metallb: () => alone.problem } });
   const whenAlone = alone.whenAlone();
   const lbClass = flags["lb-class"];
-  const fenced = new FencedClient({ client, clock, mayWrite: () => elector.leadsFor(LAST_WRITE_MS) });
+  const fenced = new FencedClient({ client, clock, leadsFor: (ms) => elector.leadsFor(ms) });
   const controller = new Controller({ client: fenced, clock, random, log, recorder, metrics, namespace, lbClass, podName });
 
   let stopping = false;

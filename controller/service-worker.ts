@@ -14,6 +14,7 @@ import type { Logger } from "../sys/log.ts";
 import type { Random } from "../sys/random.ts";
 import type { IpAddress } from "../wire/ip-address.ts";
 import type { Allocator } from "./allocator/allocator.ts";
+import { ADDRESS_ASSIGNED, conditionOf } from "./reconcile/conditions.ts";
 import { planService, type ServicePlan } from "./reconcile/service-plan.ts";
 import { shownAsRecorded, shownByRecord } from "./reconcile/service-record.ts";
 import { readServiceRequest } from "./reconcile/service-request.ts";
@@ -51,7 +52,7 @@ export class ServiceWorker {
   /** What our own writes and reads returned, until the cache shows it or something newer; also what only we have seen so far. */
   readonly #fresher = new Map<string, Service>();
   /** Events of patches whose outcome is not known; to be told when it turns out that they were carried out. */
-  readonly #untold = new Map<string, readonly EventBody[]>();
+  readonly #untold = new Map<string, ServicePlan>();
   readonly #strip = stripFor(services);
   /** Addresses whose holders changed the terms on which they share; others may fit there now. */
   #renewed: IpAddress[] = [];
@@ -158,7 +159,8 @@ export class ServiceWorker {
     const plan = this.#plan(service);
     this.#afterRenewals();
     if (plan.patch === undefined) {
-      this.#tell(service, this.#untold.get(key) ?? []);
+      const untold = this.#untold.get(key);
+      this.#tell(service, untold !== undefined && shows(service, untold) ? untold.events : []);
       this.#settle(service);
       return "done";
     }
@@ -169,7 +171,7 @@ export class ServiceWorker {
       if (this.#isNewer(updated)) this.#fresher.set(key, updated);
       this.#settle(updated);
     } catch (error) {
-      if (isUncertain(error)) this.#untold.set(key, plan.events);
+      if (isUncertain(error)) this.#untold.set(key, plan);
       return this.#afterFailure(service, error);
     }
     const addresses = plan.patch.status.loadBalancer?.ingress?.map(({ ip }) => ip);
@@ -301,6 +303,16 @@ export class ServiceWorker {
     const cached = this.#options.services.get(keyOf(service));
     return cached !== undefined && version(service) > version(cached);
   }
+}
+
+/** Whether the Service is as the plan's patch makes it: it was carried out, for all that can be told. */
+function shows({ status }: Service, { patch }: ServicePlan): boolean {
+  const { loadBalancer, conditions } = patch?.status ?? {};
+  const ips = (ingress: readonly { readonly ip?: string }[] | null | undefined): string => (ingress ?? []).map(({ ip }) => ip).join(",");
+  if (loadBalancer !== undefined && ips(loadBalancer.ingress) !== ips(status?.loadBalancer?.ingress)) return false;
+  const wanted = conditionOf(conditions, ADDRESS_ASSIGNED);
+  const shown = conditionOf(status?.conditions, ADDRESS_ASSIGNED);
+  return conditions === undefined || (wanted?.reason === shown?.reason && wanted?.message === shown?.message);
 }
 
 /** Whether the write may have been carried out, or still be: no answer came, or only that its time is over. */

@@ -3,15 +3,14 @@
  * the network, in the API server, or before etcd. One that outlives its sender's leadership may give a Service an address
  * that the next leader has given to another meanwhile.
  *
- *     renewed   last write sent       stands down                     Lease may be another's
- *     0 s       9 s                   10 s        12 s                15 s
- *     |---------|---------------------|-----------|-------------------|
- *               |--- WRITE_TIMEOUT_MS ------------|--- on its way ----|
+ *     renewed   writes of 8 s   writes of 3 s   stands down   all have ended   the Lease may be another's
+ *     0 s       sent until 4 s  sent until 9 s  10 s          12 s             15 s
  *
  * 1. Nothing is sent within the last second before the leader's deadline (`LAST_WRITE_MS`). That is asked when the
  *    request is handed to the kernel, by the clock and not by a timer.
- * 2. Every write carries `timeout` (`WRITE_TIMEOUT_MS`), the deadline of the request inside the API server. It counts from
- *    the request's arrival, so 3 s are left for the way to the API server.
+ * 2. Every such write carries `timeout`, the deadline of the request inside the API server, so that it ends two seconds
+ *    after the leader's own deadline: 8 s as long as renewals succeed, and 3 s when they have failed for a while. It counts from the
+ *    request's arrival, so 3 s are left for the way to the API server. (The Lease's own writes need none: the version that they carry decides.)
  * 3. Whoever is no leader any more resets its connections (`http-client.ts`), so that its kernel delivers nothing later.
  * 4. A Lease that is released is free at once: before that, `quiet` waits for what may still be on its way.
  *
@@ -26,31 +25,40 @@
  * address until that leader sees it, and takes it from the one that it did not give it to.
  */
 import { type Clock, sleep } from "../sys/clock.ts";
-import { KubeError, type DeleteOptions, type KubeClient, type ListOptions, type ObjectName, type PatchOptions, type WatchEvent, type WatchOptions, type WriteOptions } from "./client.ts";
+import { KubeError, notSent, type DeleteOptions, type KubeClient, type ListOptions, type ObjectName, type PatchOptions, type WatchEvent, type WatchOptions, type WriteOptions } from "./client.ts";
 import type { KubeObject, ResourceType } from "./objects.ts";
 
 /** How long before its deadline a leader sends its last write (milliseconds). Renewals every 2 s keep it far away. */
 export const LAST_WRITE_MS = 1_000;
-/**
- * `timeout` of a leader's writes (milliseconds). Three of the six seconds between the last write and the Lease's end; a
- * write takes some 5 ms, so one of 3 s is in an API server that is hardly alive, and is tried again.
- */
-export const WRITE_TIMEOUT_MS = 3_000;
+/** `timeout` of the last writes before that (milliseconds): three of the six seconds between them and the Lease's end. */
+export const LAST_WRITE_TIMEOUT_MS = 3_000;
+/** `timeout` of all others (milliseconds): an API server may wait that long for somebody's webhook that is gone. */
+export const WRITE_TIMEOUT_MS = 8_000;
+/** So long after the leader's deadline every write has ended in the API server. */
+const ENDED_MS = LAST_WRITE_TIMEOUT_MS - LAST_WRITE_MS;
+/** A write may wait for its connection so long without need of a shorter timeout (milliseconds). */
+const CONNECT_MS = 500;
+
+/** For how long a leader must lead yet to send a write with this timeout. */
+export function leadNeededMs(timeoutMs: number): number {
+  return timeoutMs - ENDED_MS;
+}
 
 /** Passes all on, and writes only while it may. */
 export class FencedClient implements KubeClient {
   readonly #inner: KubeClient;
   readonly #clock: Clock;
-  readonly #mayWrite: () => boolean;
-  /** Until when a write of which no answer came may take effect; such a one was sent `WRITE_TIMEOUT_MS` before. */
+  readonly #leadsFor: (ms: number) => boolean;
+  /** Until when a write of which no answer came may take effect: it may have arrived just before it was given up, when its connection was reset. */
   #doubtfulUntil = -Infinity;
   readonly get: KubeClient["get"];
   readonly probe: KubeClient["probe"];
 
-  constructor({ client, clock, mayWrite }: { readonly client: KubeClient; readonly clock: Clock; readonly mayWrite: () => boolean }) {
+  /** @param options `leadsFor`: whether we lead, and still will in so many milliseconds even if no renewal succeeds. */
+  constructor({ client, clock, leadsFor }: { readonly client: KubeClient; readonly clock: Clock; readonly leadsFor: (ms: number) => boolean }) {
     this.#inner = client;
     this.#clock = clock;
-    this.#mayWrite = mayWrite;
+    this.#leadsFor = leadsFor;
     this.get = client.get.bind(client);
     this.probe = client.probe.bind(client);
   }
@@ -86,17 +94,20 @@ export class FencedClient implements KubeClient {
   }
 
   async #write<O extends WriteOptions, R>(options: O, send: (options: O) => Promise<R>): Promise<R> {
-    let sentAt: number | undefined;
+    // Where it is known before, no connection is taken, which would be lost with the request.
+    if (!this.#leadsFor(LAST_WRITE_MS)) throw notSent();
+    const timeoutMs = this.#leadsFor(leadNeededMs(WRITE_TIMEOUT_MS) + CONNECT_MS) ? WRITE_TIMEOUT_MS : LAST_WRITE_TIMEOUT_MS;
+    let isSent = false;
     const maySend = (): boolean => {
-      if (!this.#mayWrite() || options.maySend?.() === false) return false;
-      sentAt = this.#clock.now();
+      if (!this.#leadsFor(leadNeededMs(timeoutMs)) || options.maySend?.() === false) return false;
+      isSent = true;
       return true;
     };
     try {
-      return await send({ ...options, maySend });
+      return await send({ ...options, maySend, timeoutMs });
     } catch (error) {
       // 504 and the like are said when the deadline is over; only silence leaves it open.
-      if (sentAt !== undefined && error instanceof KubeError && error.code === 0) this.#doubtfulUntil = Math.max(this.#doubtfulUntil, sentAt + WRITE_TIMEOUT_MS);
+      if (isSent && error instanceof KubeError && error.code === 0) this.#doubtfulUntil = Math.max(this.#doubtfulUntil, this.#clock.now() + timeoutMs);
       throw error;
     }
   }

@@ -55,6 +55,8 @@ export interface WriteOptions {
    * connection. When it says false nothing is sent, and the call rejects with code 0, reason "NotSent".
    */
   readonly maySend?: () => boolean;
+  /** The `timeout` of this request, in the place of the client's own for writes. Whole milliseconds. */
+  readonly timeoutMs?: number;
 }
 
 export interface PatchOptions extends WriteOptions {

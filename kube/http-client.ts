@@ -177,9 +177,9 @@ class HttpKubeClient implements KubeClient {
     }
   }
 
-  #write<R>(type: { plural: string }, request: WriteRequest, { maySend }: WriteOptions): Promise<R> {
+  #write<R>(type: { plural: string }, request: WriteRequest, { maySend, timeoutMs }: WriteOptions): Promise<R> {
     const { method, body, query = {}, contentType = "application/json" } = request;
-    const path = request.path + queryOf({ ...query, timeout: this.#writeTimeout });
+    const path = request.path + queryOf({ ...query, timeout: timeoutMs === undefined ? this.#writeTimeout : `${timeoutMs}ms` });
     return this.#ask<R>(type, { method, path, headers: { "content-type": contentType }, body, ...(maySend === undefined ? {} : { maySend }) });
   }
 

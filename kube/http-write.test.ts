@@ -7,6 +7,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { systemClock, type Clock } from "../sys/clock.ts";
 import { FakeClock } from "../sys/fake-clock.ts";
 import { issueServerCertificate } from "./certificates.ts";
+import { FencedClient } from "./client-fence.ts";
 import type { KubeClient } from "./client.ts";
 import { createKubeClient } from "./http-client.ts";
 import { namespaces } from "./objects.ts";
@@ -108,6 +109,20 @@ describe.each(["http", "https"] as const)("a write over %s", (scheme) => {
       expect(await call).toContain(how === "given up" ? "no answer within 10 s" : "the client was closed");
     });
   }
+});
+
+test("writes that a leader may not send any more cost it none of its connections", async () => {
+  const { client, server } = await connect("https", (request, response) => void request.resume().once("end", () => response.end(JSON.stringify(object))));
+  let connections = 0;
+  server.on("connection", () => (connections += 1));
+  let mayWrite = true;
+  const fenced = new FencedClient({ client, clock: systemClock, leadsFor: () => mayWrite });
+  await fenced.patch(namespaces, name, {});
+  mayWrite = false;
+  for (let round = 0; round < 20; round++) await expect(fenced.patch(namespaces, name, {})).rejects.toMatchObject({ reason: "NotSent" });
+  mayWrite = true;
+  await fenced.patch(namespaces, name, {});
+  expect(connections).toBe(1);
 });
 
 test("a server that speaks no TLS, or speaks it without trust, is unreachable", async () => {

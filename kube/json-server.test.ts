@@ -122,8 +122,8 @@ describe("the JSON server", () => {
     await expect.poll(async () => (await send({ body })).code, { timeout: 10_000 }).toBe(200);
   });
 
-  it("lets go of clients that are slow to ask, soon after their time", async () => {
-    await start({ "/": () => ({}) }, { requestMs: 100 });
+  it.each([false, true])("lets go of clients that are slow to ask, soon after their time; HTTP/2 offered: %s", async (http2) => {
+    await start({ "/": () => ({}) }, { requestMs: 100, http2 });
     const letGo = async (begin: string): Promise<void> => {
       const socket = await open(server?.port ?? 0);
       const closed = new Promise<void>((resolve) => void socket.on("error", () => socket.destroy()).once("close", () => resolve()));

@@ -62,4 +62,15 @@ describe("Speaker, when many Services change", () => {
     assert.deepEqual(written(), [...names, "svc1", "svc2"].sort());
     assert.equal(cluster.statusNodes().length, 2 + names.length);
   });
+
+  it("writes nothing about Services any more once it has stopped", async () => {
+    const { api, clock } = await started();
+    for (let index = 0; index < 10; index++) addService(api, `many${index}`, `172.20.255.${205 + index}`);
+    await clock.advance(GATHER_MS);
+    const stops = [...cluster.speakers.values()].map((speaker) => speaker.stop());
+    const before = written();
+    await clock.advance(2_000);
+    await Promise.all(stops);
+    assert.deepEqual(written(), before);
+  });
 });

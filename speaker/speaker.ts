@@ -235,6 +235,7 @@ export class Speaker {
   async stop(): Promise<void> {
     this.#abort.abort();
     this.#keeper.stop();
+    this.#gate.stop();
     this.#gateways.stop();
     const informers = [this.#stateInformer, ...Object.values(this.#informers)];
     const work = [...this.#queues, ...informers, this.#peers, this.#freshness].map((each) => each?.stop());

@@ -46,6 +46,16 @@ describe("the record in a Service's condition", () => {
   });
 });
 
+describe("the record of a Service that was given nothing", () => {
+  it("is that it has none, whatever it shows", () => {
+    const refused = service("no available IPs", { shown: ["10.0.0.1"] });
+    for (const condition of refused.status?.conditions ?? []) Object.assign(condition, { status: "False", reason: "NoFreeAddress" });
+    expect(recordedAddresses(refused)).toEqual([]);
+    expect(shownAsRecorded(refused, poolOf)).toEqual([]);
+    expect(texts(shownByRecord(refused, poolOf))).toEqual(["10.0.0.1"]);
+  });
+});
+
 describe("what a Service shows", () => {
   it("comes in the order of record, annotation, status", () => {
     const shown = ["fd00::9", "10.0.0.9", "10.0.0.1", "fd00::1"];

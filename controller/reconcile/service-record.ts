@@ -13,9 +13,13 @@ export function recordText(addresses: readonly IpAddress[], pool: string): strin
   return `${quoteList(addresses)} from pool "${pool}"`;
 }
 
-/** The addresses of the record; undefined without one: they were not given by Herald, or somebody took the condition away. */
+/**
+ * The addresses of the record, none when it says that none were given; undefined without one: they were not given by
+ * Herald, or somebody took the condition away.
+ */
 export function recordedAddresses(service: Service): readonly IpAddress[] | undefined {
   const condition = conditionOf(service.status?.conditions, ADDRESS_ASSIGNED);
+  if (condition?.status === "False") return [];
   const list = /^(?:keeps )?\[("[0-9a-f.:]+"(?: "[0-9a-f.:]+")*)\] from pool "/.exec(condition?.message ?? "")?.[1];
   if (list === undefined) return undefined;
   try {

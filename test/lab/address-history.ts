@@ -10,7 +10,9 @@ import { labFolder } from "./state.ts";
  * even for a moment. It follows one watch, which ends with the API server.
  */
 export class AddressHistory {
-  readonly #child: ChildProcess;
+  readonly #argv: readonly string[];
+  #child: ChildProcess | undefined;
+  #stopped = false;
   /** Addresses in the order in which a Service showed them; undefined while it showed none. */
   readonly #seen = new Map<string, (string | undefined)[]>();
   readonly #doubled: string[] = [];
@@ -19,8 +21,18 @@ export class AddressHistory {
   constructor(lab: Lab) {
     const jsonpath = 'jsonpath={.type} {.object.metadata.name} {.object.status.loadBalancer.ingress[0].ip}{"\\n"}';
     const kubectl = [programPath("kubectl"), `--kubeconfig=${labFolder(lab.name).kubeconfig}`, "get", "services", "-n", "default", "--watch", "--output-watch-events", "-o", jsonpath];
-    this.#child = spawn("nsenter", nsenterArgv(lab.namespace("control"), kubectl), { stdio: ["ignore", "pipe", "inherit"] });
-    if (this.#child.stdout) createInterface({ input: this.#child.stdout }).on("line", (line) => this.#take(line));
+    this.#argv = nsenterArgv(lab.namespace("control"), kubectl);
+    this.#watch();
+  }
+
+  #watch(): void {
+    const child = spawn("nsenter", this.#argv, { stdio: ["ignore", "pipe", "inherit"] });
+    createInterface({ input: child.stdout }).on("line", (line) => this.#take(line));
+    child.once("close", () => {
+      // kubectl takes long enough to start that an API server that is away is not asked too often.
+      if (!this.#stopped) this.#watch();
+    });
+    this.#child = child;
   }
 
   /** Number of Services seen so far. */
@@ -49,7 +61,8 @@ export class AddressHistory {
 
   /** Ends the watch. */
   stop(): void {
-    this.#child.kill("SIGKILL");
+    this.#stopped = true;
+    this.#child?.kill("SIGKILL");
   }
 
   #take(line: string): void {
