@@ -27,6 +27,9 @@ type Seconds = Readonly<Record<GroupName, number>>;
 const lab = Lab.find(process.argv[2] ?? "");
 if (lab === undefined) throw new Error(`no lab ${process.argv[2]}`);
 const processes = new ProcessTable(labFolder(lab.name).path);
+/** Between two looks at a program's processor time. */
+const LOOK_MS = 50;
+
 const client = connect();
 const names = serviceNames(SERVICES);
 await slowProxiesDown(lab);
@@ -85,8 +88,10 @@ async function measureRun(where: Lab, start: () => ChildProcess, hasSpeakers: bo
   const [started, startedWall] = [performance.now(), systemClock.wallMs()];
   const child = start();
   try {
-    const { first, last } = await waiting;
-    const ownMs = cpuSecondsOf(child.pid ?? 0) * 1000;
+    // Looked at again and again: the plain program may have ended by the time its last status is seen.
+    let ownMs = 0;
+    const look = setInterval(() => (ownMs = child.exitCode === null ? cpuSecondsOf(child.pid ?? 0) * 1000 : ownMs), LOOK_MS);
+    const { first, last } = await waiting.finally(() => clearInterval(look));
     const until = cpuNow();
     await untilRest();
     const rest = cpuNow();
