@@ -34,6 +34,15 @@ async function leader(): Promise<{ server: FakeKubeClient; clock: FakeClock; fen
   return { server, clock, fenced, told };
 }
 
+async function expectQuietAfterTimeout(clock: FakeClock, fenced: FencedClient): Promise<void> {
+  let isQuiet = false;
+  const quiet = fenced.quiet().then(() => (isQuiet = true));
+  await clock.advance(WRITE_TIMEOUT_MS - 1);
+  expect(isQuiet).toBe(false);
+  await clock.advance(1);
+  expect(await quiet).toBe(true);
+}
+
 describe("a leader's writes", () => {
   test("have time to end before the Lease may be another's, with as much for their way", () => {
     const { leaseDurationMs, renewDeadlineMs, retryPeriodMs } = LEASE_TIMINGS;
@@ -100,12 +109,7 @@ describe("a leader's writes", () => {
     await fenced.quiet();
     server.failNext({ verb: "patch", plural: "namespaces", error: new KubeError({ code: 0, reason: "Unreachable", message: "cut" }) });
     await expect(fenced.patch(namespaces, ns, {}, { maySend: () => true })).rejects.toMatchObject({ code: 0 });
-    let isQuiet = false;
-    const quiet = fenced.quiet().then(() => (isQuiet = true));
-    await clock.advance(WRITE_TIMEOUT_MS - 1);
-    expect(isQuiet).toBe(false);
-    await clock.advance(1);
-    expect(await quiet).toBe(true);
+    await expectQuietAfterTimeout(clock, fenced);
   });
 
   test("are not over when they are given up: what arrived in the last moment has its whole timeout before it", async () => {
@@ -122,11 +126,6 @@ describe("a leader's writes", () => {
     const failed = expect(fenced.patch(namespaces, ns, {})).rejects.toMatchObject({ code: 0 });
     await clock.advance(10_000);
     await failed;
-    let isQuiet = false;
-    const quiet = fenced.quiet().then(() => (isQuiet = true));
-    await clock.advance(WRITE_TIMEOUT_MS - 1);
-    expect(isQuiet).toBe(false);
-    await clock.advance(1);
-    expect(await quiet).toBe(true);
+    await expectQuietAfterTimeout(clock, fenced);
   });
 });

@@ -55,7 +55,10 @@ export interface WriteOptions {
    * connection. When it says false nothing is sent, and the call rejects with code 0, reason "NotSent".
    */
   readonly maySend?: () => boolean;
-  /** The `timeout` of this request, in the place of the client's own for writes. Whole milliseconds. */
+  /**
+   * The `timeout` that the request carries: past it the API server makes no change any more, and answers 504. Whole
+   * milliseconds; absent, the server's own (60 s) is in effect.
+   */
   readonly timeoutMs?: number;
 }
 

@@ -20,11 +20,6 @@ export interface KubeClientOptions {
   readonly random?: Random;
   /** For everything but watches; 10,000 by default. */
   readonly requestTimeoutMs?: number;
-  /**
-   * The `timeout` that every write carries: past it the API server makes no change any more, and answers 504. Whole
-   * milliseconds; absent, the server's own (60 s) is in effect.
-   */
-  readonly writeTimeoutMs?: number;
   /** Longest silence while a connection with TLS is made; 10,000 by default. */
   readonly connectMs?: number;
   /** Requests in flight at once, watches not counted; 16 by default. */
@@ -70,7 +65,6 @@ class HttpKubeClient implements KubeClient {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #requestTimeoutMs: number;
-  readonly #writeTimeout: string | undefined;
   readonly #watchIdleMs: number;
 
   constructor(options: KubeClientOptions) {
@@ -79,7 +73,6 @@ class HttpKubeClient implements KubeClient {
     this.#clock = options.clock;
     this.#random = options.random ?? systemRandom;
     this.#requestTimeoutMs = options.requestTimeoutMs ?? 10_000;
-    this.#writeTimeout = options.writeTimeoutMs === undefined ? undefined : `${options.writeTimeoutMs}ms`;
     this.#watchIdleMs = options.watchIdleMs ?? 150_000;
   }
 
@@ -179,7 +172,7 @@ class HttpKubeClient implements KubeClient {
 
   #write<R>(type: { plural: string }, request: WriteRequest, { maySend, timeoutMs }: WriteOptions): Promise<R> {
     const { method, body, query = {}, contentType = "application/json" } = request;
-    const path = request.path + queryOf({ ...query, timeout: timeoutMs === undefined ? this.#writeTimeout : `${timeoutMs}ms` });
+    const path = request.path + queryOf({ ...query, timeout: timeoutMs === undefined ? undefined : `${timeoutMs}ms` });
     return this.#ask<R>(type, { method, path, headers: { "content-type": contentType }, body, ...(maySend === undefined ? {} : { maySend }) });
   }
 

@@ -31,20 +31,17 @@ function nameOf(index: number): { namespace: string; name: string } {
 describe.skipIf(found.kind === "missing")(`a write that hangs in the API server${found.kind === "missing" ? ` (${found.reason})` : ""}`, () => {
   let server: ApiServer;
   let client: KubeClient & { close(): void };
-  let patient: KubeClient & { close(): void };
 
   beforeAll(async () => {
     server = await startApiServer();
     const kubeConfig = new KubeConfig();
     kubeConfig.loadFromFile(server.kubeconfig);
-    client = createKubeClient({ kubeConfig, userAgent: "herald-fence", clock: systemClock, requestTimeoutMs: 60_000, writeTimeoutMs: TIMEOUT_MS });
-    patient = createKubeClient({ kubeConfig, userAgent: "herald-patient", clock: systemClock, requestTimeoutMs: 60_000 });
+    client = createKubeClient({ kubeConfig, userAgent: "herald-fence", clock: systemClock, requestTimeoutMs: 60_000 });
     await client.create(leases, { metadata: LEASE, spec: { holderIdentity: "last" } });
   }, BUDGET_MS);
 
   afterAll(async () => {
     client?.close();
-    patient?.close();
     await server?.stop();
   });
 
@@ -52,9 +49,9 @@ describe.skipIf(found.kind === "missing")(`a write that hangs in the API server$
     return client.create(services, { metadata: nameOf(index), spec: { type: "LoadBalancer", allocateLoadBalancerNodePorts: false, ports: [{ port: 80 }] } as Service["spec"] });
   }
 
-  function give(by: KubeClient, service: Service, index: number): Promise<Service> {
+  function give(service: Service, index: number, timeout: { readonly timeoutMs?: number }): Promise<Service> {
     const { resourceVersion } = service.metadata;
-    return by.patch(services, nameOf(index), { metadata: { resourceVersion }, status: { loadBalancer: { ingress: [{ ip: "10.0.0.1" }] } } }, { subresource: "status" });
+    return client.patch(services, nameOf(index), { metadata: { resourceVersion }, status: { loadBalancer: { ingress: [{ ip: "10.0.0.1" }] } } }, { subresource: "status", ...timeout });
   }
 
   test("is answered with 504 at its timeout, while one without a timeout hangs on and is carried out", async () => {
@@ -64,8 +61,8 @@ describe.skipIf(found.kind === "missing")(`a write that hangs in the API server$
       const [service, other] = [await makeService(timed), await makeService(untimed)];
       await server.pauseEtcd();
       let isAnswered = false;
-      const hanging = give(patient, other, untimed).finally(() => (isAnswered = true));
-      const outcome = await give(client, service, timed).catch((error: unknown) => error);
+      const hanging = give(other, untimed, {}).finally(() => (isAnswered = true));
+      const outcome = await give(service, timed, { timeoutMs: TIMEOUT_MS }).catch((error: unknown) => error);
       const wasAnswered = isAnswered;
       const takingOver = takeOver();
       server.resumeEtcd();
@@ -85,8 +82,8 @@ describe.skipIf(found.kind === "missing")(`a write that hangs in the API server$
 
   /** What a next leader does first: it takes the Lease, and reads all Services. */
   async function takeOver(): Promise<Service[]> {
-    await patient.patch(leases, LEASE, { spec: { holderIdentity: "next", renewTime: new Date().toISOString().replace("Z", "000Z") } });
-    return (await patient.list(services, { namespace: "default" })).items;
+    await client.patch(leases, LEASE, { spec: { holderIdentity: "next", renewTime: new Date().toISOString().replace("Z", "000Z") } });
+    return (await client.list(services, { namespace: "default" })).items;
   }
 });
 
