@@ -10,23 +10,14 @@ import { CONTROL_HOST } from "../test/lab/hosts.ts";
 import { Lab, whyNoLab } from "../test/lab/lab.ts";
 import { NODE } from "../test/lab/programs.ts";
 import { BENCH, CASES, GROUPS, RUNS } from "./assign-speakers-cases.ts";
+import { BENCH_POOL } from "./bench-pool.ts";
 import { median } from "./cluster-load.ts";
 import { profilingOf } from "./options.ts";
 import { Samples, wantedRuns } from "./samples.ts";
 
 const LAB = "bench-speakers";
 
-/** The pool holds 2,048 addresses on the nodes' own segment. */
-const MANIFESTS = `apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {name: bench, namespace: metallb-system}
-spec: {addresses: ["172.20.248.0/21"]}
----
-apiVersion: metallb.io/v1beta1
-kind: L2Advertisement
-metadata: {name: bench, namespace: metallb-system}
-spec: {}
----
+const MANIFESTS = `${BENCH_POOL}---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: bench, namespace: default}

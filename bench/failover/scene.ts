@@ -6,6 +6,7 @@ import { CLIENT, Lab, whyNoLab } from "../../test/lab/lab.ts";
 import { metricOf } from "../../test/lab/metrics.ts";
 import { BACKEND_HOST, CONTROL_HOST } from "../../test/lab/hosts.ts";
 import { NODE } from "../../test/lab/programs.ts";
+import { BENCH_POOL } from "../bench-pool.ts";
 
 /** What the failover benches look at: three nodes, and a Service whose pods run on a host of their own, so that no node's loss takes a pod. */
 export interface Scene {
@@ -45,7 +46,7 @@ export async function onScene({ name, herald = {}, replicas = 2 }: SceneOptions,
   let failed = true;
   try {
     if (herald !== "none") await lab.startHerald(herald);
-    if (herald !== "none") await lab.apply(POOL);
+    if (herald !== "none") await lab.apply(BENCH_POOL);
     await lab.apply(pods(replicas));
     await lab.apply(service(herald === "none" ? `type: ClusterIP\n  externalIPs: [${ADDRESS}]` : `type: LoadBalancer\n  loadBalancerIP: ${ADDRESS}`));
     await lab.kubectl(["rollout", "status", "deployment/bench", "--timeout=60s"]);
@@ -85,17 +86,6 @@ function sceneOf(lab: Lab, hasMembership: boolean): Scene {
     },
   };
 }
-
-const POOL = `apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {name: bench, namespace: metallb-system}
-spec: {addresses: ["172.20.248.0/21"]}
----
-apiVersion: metallb.io/v1beta1
-kind: L2Advertisement
-metadata: {name: bench, namespace: metallb-system}
-spec: {}
-`;
 
 function pods(replicas: number): string {
   return `apiVersion: apps/v1
