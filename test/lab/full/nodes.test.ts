@@ -22,7 +22,7 @@ describeOnFullLab("nodes and pods that are taken away while clients use Services
     before = await expectAnswersAsTold(lab(), NAMES);
   });
 
-  test("a node is drained, its speaker stopped, and both come back: draining moves nothing, stopping loses nothing, nothing moves back", async () => {
+  test("a node is drained, its speaker stopped, and both come back: draining moves nothing, stopping loses no request, nothing moves back", async () => {
     const { node } = leadershipOf(before, NAMES[0]);
     const clients = await Clients.start(lab(), before);
     await lab().kubectl(["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s"], { timeoutMs: 185_000 });
@@ -59,7 +59,7 @@ describeOnFullLab("nodes and pods that are taken away while clients use Services
     await expectTurns(clients, seen, before, after, node);
   });
 
-  test("its speaker's pod is deleted: another node takes over, nothing is lost, nothing moves back", async () => {
+  test("its speaker's pod is deleted: another node takes over, no request is lost, nothing moves back", async () => {
     const { node } = leadershipOf(before, NAMES[0]);
     const pod = await speakerPod(lab(), node);
     const clients = await Clients.start(lab(), before);
