@@ -1,7 +1,8 @@
 /**
- * A lab stands on a machine that others use, too: a whole program may get no processor for seconds, which a user's nodes
- * don't do. A lab test that fails is run again, once, in a lab made anew; what passes then is told as unsteady, by name and
- * with what failed, and is to be looked into. What fails twice has failed, and so have many failures at a time.
+ * Labs, and the unit tests with real processes and sockets, stand on a machine that others use, too: a whole program may
+ * get no processor for seconds, which a user's nodes don't do. A test that fails is run again, once, in a process (and a
+ * lab) made anew; what passes then is told as unsteady, by name and with what failed, and is to be looked into: it may be a
+ * defect that shows rarely. What fails twice has failed, and so have many failures at a time.
  */
 import type { Outcome, TestFailure, TestReport } from "./report-writer.ts";
 

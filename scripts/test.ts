@@ -2,7 +2,7 @@
  * Everything that continuous integration runs, part by part, with the time of each, every failure again in
  * a line or two (whoever keeps only the end of the output still learns what failed), and one closing line:
  * `N passed, N failed, N skipped`. Under CI=true a skipped test is a failure, except those that a kernel without the
- * feature, or a machine without Docker, makes impossible (`IMPOSSIBLE_HERE` below names them). A lab test that fails is run
+ * feature, or a machine without Docker, makes impossible (`IMPOSSIBLE_HERE` below names them). A test that fails is run
  * a second time (`second-run.ts`), and named before the closing line if it passes then.
  * `node scripts/test.ts [PART ...]`: check, build, unit, fuzz, sim, lab, rbac. All of them without an argument.
  */
@@ -33,10 +33,10 @@ interface Part {
 const parts: readonly Part[] = [
   { name: "check", run: () => commands([["tsc", "-p", "."], ["oxlint", "."], ["node", "scripts/tidy.ts"]]) },
   { name: "build", run: () => commands([["node", "scripts/build.ts"], ["node", "scripts/image.ts"], ["node", "scripts/package.ts"]]) },
-  { name: "unit", run: () => vitest("unit") },
+  { name: "unit", run: () => tests("unit") },
   { name: "fuzz", run: () => commands([["node", "test/fuzz/main.ts", "--seconds", isCi ? "10" : "3"]]) },
   { name: "sim", run: () => commands([["node", "test/sim/main.ts", "--seeds", "100"]]) },
-  { name: "lab", run: lab },
+  { name: "lab", run: () => tests("lab") },
   { name: "rbac", run: compareRights },
 ];
 
@@ -95,18 +95,14 @@ function tell(title: string, failures: readonly TestFailure[]): void {
   if (failures.length > MAX_REPEATED) console.log(`and ${failures.length - MAX_REPEATED} more`);
 }
 
-async function lab(): Promise<Outcome> {
-  const first = await vitestReport("lab");
+async function tests(project: string): Promise<Outcome> {
+  const first = await vitestReport(project);
   const again = filesToRunAgain(first);
   if (again.length === 0) return sumOf(first);
-  console.log(`\n== lab, once more: ${again.join(" ")}`);
-  const joined = joinRuns(first, await vitestReport("lab", again));
+  console.log(`\n== ${project}, once more: ${again.join(" ")}`);
+  const joined = joinRuns(first, await vitestReport(project, again));
   unsteady.push(...joined.unsteady);
   return sumOf(joined.report);
-}
-
-async function vitest(project: string): Promise<Outcome> {
-  return sumOf(await vitestReport(project));
 }
 
 /** What each file came to; a run that broke down is a failure under the empty name. */

@@ -66,13 +66,19 @@ class Speaker {
   }
 
   async until(what: string, holds: () => boolean): Promise<void> {
-    await vi.waitFor(() => expect(holds(), `${what}; ${this.#errors}${JSON.stringify(this.facts.slice(-20))}`).toBe(true), PATIENCE);
+    await vi.waitFor(() => expect(holds(), `${what}; ${this.#errors}${this.facts.slice(-20).map(inShort).join(", ")}`).toBe(true), PATIENCE);
   }
 
   async ended(): Promise<number | string | undefined> {
     await this.until("the process ends", () => this.#exit !== undefined);
     return this.#exit;
   }
+}
+
+/** A fact's kind, and what says which one it is, when: a whole one would fill the report. */
+function inShort({ fact, atUnixMs }: HeardFact): string {
+  const { address, node, state, reason, class: verdict } = fact as Partial<Record<"address" | "node" | "state" | "reason" | "class", string>>;
+  return `${atUnixMs % 100_000} ${[fact.kind, address, node, state, verdict, reason].filter((word) => word !== undefined).join(" ")}`;
 }
 
 const why = whyNoNamespaces();

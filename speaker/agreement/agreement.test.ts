@@ -16,6 +16,8 @@ interface Speaker {
   readonly address: string;
   agreement: Agreement;
   isUp: boolean;
+  /** Its process ended, and its kernel goes on answering. */
+  hasKernel?: boolean;
   /** What waits in the sockets of a process that stands still. */
   waiting: AgreementInput[] | undefined;
   readonly owned: Set<string>;
@@ -94,9 +96,10 @@ class Segment {
         return this.#later(end(output.stream)?.peer, { kind: "streamEnded", stream: end(output.stream)?.id ?? 0 });
       case "ask":
         if (at(output.address)?.isUp === true) for (const question of output.questions) this.#later(from, { kind: "answer", address: output.address, question, result: "answered" });
+        else if (at(output.address)?.hasKernel === true) this.#later(from, { kind: "answer", address: output.address, question: "tcp", result: "refused" });
         return;
       case "askSegment":
-        if (output.addresses.some((address) => at(address)?.isUp === true)) this.#later(from, { kind: "frame", interfaceIndex: output.interfaceIndex });
+        if (output.addresses.some((address) => at(address)?.isUp === true || at(address)?.hasKernel === true)) this.#later(from, { kind: "frame", interfaceIndex: output.interfaceIndex });
         return;
       default:
         return;
@@ -154,6 +157,20 @@ describe("three speakers that agree", () => {
       expect(owners(segment, address), address).toHaveLength(1);
       if (before.get(address) !== victim.node) expect(owners(segment, address), address).toEqual([before.get(address)]);
     }
+  });
+
+  test("of two one's process ends: its kernel, asked, proves to the other that it hears the segment", () => {
+    const segment = new Segment();
+    for (const node of ["node1", "node2"]) segment.add(node, 0);
+    for (const speaker of segment.speakers) start(segment, speaker);
+    segment.runFor(4000);
+    const [one, two] = segment.speakers;
+    if (one === undefined || two === undefined) throw new Error("no speakers");
+    expect(one.owned.size).toBeGreaterThan(0);
+    one.isUp = false;
+    one.hasKernel = true;
+    segment.runFor(450);
+    expect([...two.owned].sort()).toEqual([...ADDRESSES].sort());
   });
 
   test("one stops in an orderly way: at every moment somebody answers, and it says that it is done", () => {

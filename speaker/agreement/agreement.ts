@@ -35,7 +35,7 @@ export const FIRST_FANOUT = 12;
 export const RELAY_FANOUT = 4;
 /** A message is passed on at most so often: 12 x 4^5 is more than any cluster has. */
 export const MAX_HOPS = 6;
-/** Members whose ARP answers prove that a segment can be heard. */
+/** Members whose answers by ARP or NDP prove that a segment can be heard. */
 const SEGMENT_WITNESSES = 4;
 /** An incarnation so far above the process's start in seconds was not reached by refuting suspicions of its own. */
 const CLOCK_SET_BACK_INCARNATIONS = 60;
@@ -259,7 +259,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
         steps.push(sendTo(output.to, this.#encode({ kind: "pull", owner: output.owner }), false));
         return;
       case "askSegment":
-        outputs.push({ kind: "askSegment", interfaceIndex: output.interfaceIndex, addresses: this.#pick(this.#roster.reachable(), SEGMENT_WITNESSES).map(({ address }) => address) });
+        outputs.push({ kind: "askSegment", interfaceIndex: output.interfaceIndex, addresses: this.#segmentWitnesses() });
         return;
       case "digest":
         this.#digest = output.digest;
@@ -348,6 +348,12 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     if (reachable.length <= MAX_DIRECT_MEMBERS) return;
     const onward = passedOn(bytes, hops + 1);
     for (const { node } of this.#pick(reachable, RELAY_FANOUT)) if (node !== sender) steps.push(sendTo(node, onward, false));
+  }
+
+  /** Whom to ask whether this node hears its segment: first those that live; of two speakers the other's kernel, when its process has gone, is all there is. */
+  #segmentWitnesses(): string[] {
+    const living = this.#pick(this.#roster.reachable(), SEGMENT_WITNESSES);
+    return [...living, ...this.#pick(this.#roster.gone(), SEGMENT_WITNESSES - living.length)].map(({ address }) => address);
   }
 
   #digestsToSend(): ClaimsDigest[] {

@@ -106,6 +106,11 @@ export class Roster {
     return peers;
   }
 
+  /** Herald members that are dead or left: their kernels may still answer. */
+  gone(): WatchedPeer[] {
+    return [...this.#known.values()].flatMap(({ member, isHerald }) => (isHerald && (member.state === "dead" || member.state === "left") ? [{ node: member.node, address: member.endpoint.address }] : []));
+  }
+
   /** All Herald members but this node, for the election. */
   electionMembers(now: Instant): ElectionMember[] {
     this.#dampedUntil = undefined;

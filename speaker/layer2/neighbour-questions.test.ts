@@ -117,7 +117,7 @@ describe("questions to a node", () => {
     questions.setSegments([{ interfaceIndex: ETH0, mac: MAC, addresses: [{ address: "10.9.255.1", prefixLength: 16 }] }]);
     for (let index = 0; index <= MAX_NEIGHBOURS; index++) questions.ask(address(index), 0);
     expect(questions.frame(ETH0, reply(address(0), PEER_MAC), 1)).toEqual([heard]);
-    expect(questions.frame(ETH0, reply(address(1), PEER_MAC), 1)).toEqual([answer(address(1))]);
+    expect(questions.frame(ETH0, reply(address(1), PEER_MAC), 1)).toEqual([heard, answer(address(1))]);
   });
 });
 
@@ -145,6 +145,13 @@ describe("hearing", () => {
     expect(questions.frame(ETH0, request, HEARD_INTERVAL_MS - 1)).toEqual([]);
     expect(questions.frame(ETH1, request, HEARD_INTERVAL_MS - 1)).toEqual([{ kind: "frame", interfaceIndex: ETH1 }]);
     expect(questions.frame(ETH0, request, HEARD_INTERVAL_MS)).toEqual([heard]);
+  });
+
+  test("is told with each answer to a question: of a segment with one other station nothing may come after it", () => {
+    expect(questions.frame(ETH0, request, 0)).toEqual([heard]);
+    questions.askSegment(ETH0, [PEER], 1);
+    expect(questions.frame(ETH0, reply(PEER, PEER_MAC), 2)).toEqual([heard, answer(PEER)]);
+    expect(questions.frame(ETH0, reply(PEER, PEER_MAC), 3)).toEqual([]);
   });
 
   test("this host's own frames, of whichever interface, and those of an unknown interface prove nothing", () => {

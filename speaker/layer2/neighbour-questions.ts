@@ -40,7 +40,7 @@ export interface QuestionFrame {
 
 /** What frames told. */
 export type NeighbourFact =
-  /** A frame came in that another station sent. At most one in HEARD_INTERVAL_MS for each interface. */
+  /** A frame came in that another station sent. At most one in HEARD_INTERVAL_MS for each interface, and one with each answer: nothing may come after it. */
   | { readonly kind: "frame"; readonly interfaceIndex: number }
   /** `arp` stands for NDP too. */
   | { readonly kind: "answer"; readonly address: string; readonly question: "arp"; readonly result: "answered" }
@@ -138,10 +138,8 @@ export class NeighbourQuestions {
   frame(interfaceIndex: number, bytes: Uint8Array, now: Instant): NeighbourFact[] {
     const facts: NeighbourFact[] = [];
     if (!this.#segments.has(interfaceIndex) || bytes.length < SOURCE_OFFSET + 6 || this.#ownMacs.has(macNumber(bytes, SOURCE_OFFSET))) return facts;
-    if (now - (this.#lastHeard.get(interfaceIndex) ?? -Infinity) >= HEARD_INTERVAL_MS) {
-      this.#lastHeard.set(interfaceIndex, now);
-      facts.push({ kind: "frame", interfaceIndex });
-    }
+    const isNews = now - (this.#lastHeard.get(interfaceIndex) ?? -Infinity) >= HEARD_INTERVAL_MS;
+    if (isNews) facts.push(this.#hear(interfaceIndex, now));
     const answer = decodeAnswer(bytes, (bytes[ETHER_TYPE_OFFSET] ?? 0) * 256 + (bytes[ETHER_TYPE_OFFSET + 1] ?? 0) === ETHER_TYPE_IPV6);
     if (answer === undefined || answer.ethernetDestination !== this.#segments.get(interfaceIndex)?.mac) return facts;
     const address = formatIpAddress(answer.target);
@@ -149,12 +147,18 @@ export class NeighbourQuestions {
     if (neighbour === undefined || neighbour.unanswered === 0 || now - neighbour.lastAsked > ANSWER_WITHIN_MS) return facts;
     neighbour.mac = answer.mac;
     neighbour.unanswered = 0;
+    if (!isNews) facts.push(this.#hear(interfaceIndex, now));
     facts.push({ kind: "answer", address, question: "arp", result: "answered" });
     if (address === this.#gateway?.address && interfaceIndex === this.#gateway.interfaceIndex) {
       this.#gatewayHeard = true;
       this.#askGatewayAt = now + GATEWAY_INTERVAL_MS;
     }
     return [...facts, ...this.#tellGateway()];
+  }
+
+  #hear(interfaceIndex: number, now: Instant): NeighbourFact {
+    this.#lastHeard.set(interfaceIndex, now);
+    return { kind: "frame", interfaceIndex };
   }
 
   /** Asks the gateway when that is due, and says when it fell silent. */
