@@ -35,7 +35,7 @@ export const FIRST_FANOUT = 12;
 export const RELAY_FANOUT = 4;
 /** A message is passed on at most so often: 12 x 4^5 is more than any cluster has. */
 export const MAX_HOPS = 6;
-/** Members whose answers by ARP or NDP prove that a segment can be heard. */
+/** Nodes whose answers by ARP or NDP prove that a segment can be heard. */
 const SEGMENT_WITNESSES = 4;
 /** An incarnation so far above the process's start in seconds was not reached by refuting suspicions of its own. */
 const CLOCK_SET_BACK_INCARNATIONS = 60;
@@ -199,6 +199,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
       case "member": {
         const { member, before } = output;
         this.#roster.setMember(member, now);
+        if (!this.#roster.isPresent(member.node)) this.#digests.delete(member.node);
         if (member.state !== before) {
           outputs.push({ kind: "member", node: member.node, state: member.state, before, isHerald: this.#roster.isHerald(member.node), endpoint: member.endpoint });
         }
@@ -259,7 +260,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
         steps.push(sendTo(output.to, this.#encode({ kind: "pull", owner: output.owner }), false));
         return;
       case "askSegment":
-        outputs.push({ kind: "askSegment", interfaceIndex: output.interfaceIndex, addresses: this.#segmentWitnesses() });
+        outputs.push({ kind: "askSegment", interfaceIndex: output.interfaceIndex, addresses: this.#roster.segmentWitnesses(SEGMENT_WITNESSES, (list, count) => this.#pick(list, count)) });
         return;
       case "digest":
         this.#digest = output.digest;
@@ -350,12 +351,6 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     for (const { node } of this.#pick(reachable, RELAY_FANOUT)) if (node !== sender) steps.push(sendTo(node, onward, false));
   }
 
-  /** Whom to ask whether this node hears its segment: first those that live; of two speakers the other's kernel, when its process has gone, is all there is. */
-  #segmentWitnesses(): string[] {
-    const living = this.#pick(this.#roster.reachable(), SEGMENT_WITNESSES);
-    return [...living, ...this.#pick(this.#roster.gone(), SEGMENT_WITNESSES - living.length)].map(({ address }) => address);
-  }
-
   #digestsToSend(): ClaimsDigest[] {
     // Where all beat to all, everybody hears of every list from its owner.
     if (this.#roster.reachable().length < MAX_DIGESTS) return [this.#digest];
@@ -364,7 +359,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
 
   #noteDigest(digest: ClaimsDigest): void {
     const known = this.#digests.get(digest.owner);
-    if (digest.owner === this.#options.node || this.#roster.member(digest.owner) === undefined) return;
+    if (digest.owner === this.#options.node || !this.#roster.isPresent(digest.owner)) return;
     if (known === undefined || digest.boot > known.boot || (digest.boot === known.boot && digest.version > known.version)) this.#digests.set(digest.owner, digest);
   }
 

@@ -15,6 +15,8 @@ export const HERALD_META: Uint8Array = new TextEncoder().encode("herald/2");
 /** Deaths within DAMPING_WINDOW_MS that make a node a flapping one. */
 export const DAMPED_AFTER_DEATHS = 3;
 export const DAMPING_WINDOW_MS = 120_000;
+/** A member that has been gone for longer, and whose pod is not listed, is forgotten when a new one comes: nodes may come and go for years. */
+export const GONE_KEPT_MS = DAMPING_WINDOW_MS;
 
 interface Known {
   member: Member;
@@ -23,6 +25,8 @@ interface Known {
   boot: number;
   window: ReplayWindow;
   deaths: Instant[];
+  /** Since when it has been dead, or has left. */
+  goneSince: Instant | undefined;
   /** When it was last answered although it is taken for dead. */
   answeredAt: Instant;
 }
@@ -56,19 +60,26 @@ export class Roster {
   setMember(member: Member, now: Instant): void {
     this.#reachable = undefined;
     const known = this.#known.get(member.node);
-    if (known !== undefined) this.#nodeByAddress.delete(known.member.endpoint.address);
-    this.#nodeByAddress.set(member.endpoint.address, member.node);
+    if (known === undefined) this.#forgetGone(now);
+    this.#moveTo(member, known?.member.endpoint.address);
+    const isHerald = isHeraldMeta(member.meta);
+    const goneSince = isPresent(member) ? undefined : (known?.goneSince ?? now);
     if (known === undefined) {
-      this.#known.set(member.node, { member, isHerald: isHeraldMeta(member.meta), boot: 0, window: new ReplayWindow(), deaths: [], answeredAt: -Infinity });
+      this.#known.set(member.node, { member, isHerald, boot: 0, window: new ReplayWindow(), deaths: [], goneSince, answeredAt: -Infinity });
       return;
     }
     if (member.state === "dead" && known.member.state !== "dead") known.deaths = [...known.deaths, now].slice(-DAMPED_AFTER_DEATHS);
     // What a node is can change with its program: a MetalLB speaker may be replaced by ours.
-    this.#known.set(member.node, { ...known, member, isHerald: isHeraldMeta(member.meta) });
+    this.#known.set(member.node, { ...known, member, isHerald, goneSince });
   }
 
   member(node: string): Member | undefined {
     return this.#known.get(node)?.member;
+  }
+
+  /** Whether it is alive or suspect, whatever program it runs. */
+  isPresent(node: string): boolean {
+    return this.#known.get(node)?.goneSince === undefined && this.#known.has(node);
   }
 
   /** Whether a member that was just heard is taken for dead, and should be told at once what it missed. */
@@ -100,15 +111,24 @@ export class Roster {
     if (this.#reachable !== undefined) return this.#reachable;
     const peers: WatchedPeer[] = [];
     for (const { member, isHerald } of this.#known.values()) {
-      if (isHerald && (member.state === "alive" || member.state === "suspect")) peers.push({ node: member.node, address: member.endpoint.address });
+      if (isHerald && isPresent(member)) peers.push({ node: member.node, address: member.endpoint.address });
     }
     this.#reachable = peers;
     return peers;
   }
 
-  /** Herald members that are dead or left: their kernels may still answer. */
-  gone(): WatchedPeer[] {
-    return [...this.#known.values()].flatMap(({ member, isHerald }) => (isHerald && (member.state === "dead" || member.state === "left") ? [{ node: member.node, address: member.endpoint.address }] : []));
+  /**
+   * Addresses of nodes whose kernels can tell this one that it hears its segment, at most `count`: of members that live,
+   * chosen by `pick`; then of those that are gone, the last ones first; then of listed pods that are no such members. Of two
+   * speakers the other's node is all there is, when its process has ended, and also when it was never met.
+   */
+  segmentWitnesses(count: number, pick: <T>(list: readonly T[], count: number) => readonly T[]): string[] {
+    const gone = [...this.#known.values()].filter(({ isHerald, goneSince }) => isHerald && goneSince !== undefined);
+    gone.sort((a, b) => (b.goneSince ?? 0) - (a.goneSince ?? 0));
+    const addresses = new Set(pick(this.reachable(), count).map(({ address }) => address));
+    for (const { member } of gone) addresses.add(member.endpoint.address);
+    for (const { address } of this.#expected) addresses.add(address);
+    return [...addresses].slice(0, count);
   }
 
   /** All Herald members but this node, for the election. */
@@ -157,6 +177,29 @@ export class Roster {
     if (!known.window.take(sequence)) return "replayed";
     return sequence > highest ? "fresh" : "late";
   }
+
+  /** Notes where the member is. What a node has left may be another's by now, and what a dead one had is whoever's lives there. */
+  #moveTo({ node, endpoint, state }: Member, before: string | undefined): void {
+    if (before !== undefined && before !== endpoint.address && this.#nodeByAddress.get(before) === node) this.#nodeByAddress.delete(before);
+    const other = this.member(this.#nodeByAddress.get(endpoint.address) ?? node);
+    const isTaken = other !== undefined && other.node !== node && isPresent(other);
+    if (!isTaken || isPresent({ state })) this.#nodeByAddress.set(endpoint.address, node);
+  }
+
+  #forgetGone(now: Instant): void {
+    const listed = new Set(this.#expected.map(({ node }) => node));
+    // Without a list nobody knows who is gone for good.
+    if (listed.size === 0) return;
+    for (const [node, { member, goneSince }] of this.#known) {
+      if (goneSince === undefined || now - goneSince <= GONE_KEPT_MS || listed.has(node)) continue;
+      this.#known.delete(node);
+      if (this.#nodeByAddress.get(member.endpoint.address) === node) this.#nodeByAddress.delete(member.endpoint.address);
+    }
+  }
+}
+
+function isPresent({ state }: Pick<Member, "state">): boolean {
+  return state === "alive" || state === "suspect";
 }
 
 function isHeraldMeta(meta: Uint8Array): boolean {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { MAX_ENTRIES_PER_OWNER, OwnList } from "./claim-list.ts";
 import type { ClaimEntry, ClaimsOutput, ClaimsUpdate, ElectionMember } from "./claims-protocol.ts";
 import { Deadlines } from "./deadlines.ts";
-import { LIST_KEPT_MS, PeerLists } from "./peer-lists.ts";
+import { LIST_KEPT_MS, MAX_OWNERS, PeerLists } from "./peer-lists.ts";
 import { VOID_AFTER_MS } from "./peer.ts";
 import { MAX_PENDING_OWNERS, PENDING_KEPT_MS } from "./pending-lists.ts";
 import { GAP_PATIENCE_MS, PULL_INTERVAL_MS } from "./pulls.ts";
@@ -160,6 +160,19 @@ describe("PeerLists", () => {
     bench.run(10 + LIST_KEPT_MS);
     expect(bench.lists.get("a")?.list).toBeUndefined();
     expect(bench.lists.highestTerm("192.0.2.1")).toBe(0);
+  });
+
+  test("members that are named no more leave room for others, however many there were", () => {
+    const bench = new Bench("me", []);
+    for (let index = 0; index < 2 * MAX_OWNERS; index++) {
+      const now = index * 10 * LIST_KEPT_MS;
+      bench.lists.setMembers([member(`n${index}`)], now);
+      bench.lists.update(updatesOf(`n${index}`, ["192.0.2.1"]).list.whole(), now);
+      bench.lists.setMembers([member(`n${index}`, "dead")], now + 1);
+      bench.run(now + 2 * LIST_KEPT_MS);
+      bench.lists.setMembers([], now + 3 * LIST_KEPT_MS);
+    }
+    expect([...bench.lists.all()].length).toBeLessThan(2);
   });
 
   test("a restarted member's claims count for 300 ms, and it is given its list by those that follow its name", () => {

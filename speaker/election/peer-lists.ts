@@ -97,7 +97,10 @@ export class PeerLists {
       if (this.#setMember(member, now)) isDifferent = true;
     }
     for (const peer of this.#peers.values()) {
-      if (!named.has(peer.node) && peer.state !== "left" && this.#setMember({ node: peer.node, state: "left", damped: peer.damped }, now)) isDifferent = true;
+      if (named.has(peer.node)) continue;
+      if (peer.state !== "left" && this.#setMember({ node: peer.node, state: "left", damped: peer.damped }, now)) isDifferent = true;
+      // What it claimed was forgotten before: nothing keeps it.
+      if (peer.list === undefined && peer.old === undefined) this.#peers.delete(peer.node);
     }
     if (isDifferent) this.#events.changed();
     return isDifferent;
