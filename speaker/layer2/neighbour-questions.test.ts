@@ -8,6 +8,7 @@ import { ArpOperation, decodeArpPacket, encodeArpPacket } from "./arp-packet.ts"
 import type { ArpPacket } from "./arp-packet.ts";
 import {
   ANSWER_WITHIN_MS,
+  ASKERS_ASKED,
   BROADCAST_AFTER,
   GATEWAY_DOUBT_INTERVAL_MS,
   GATEWAY_INTERVAL_MS,
@@ -130,6 +131,19 @@ describe("questions to a segment", () => {
     questions.setGateway({ interfaceIndex: ETH0, address: GATEWAY });
     expect(told(questions.askSegment(ETH0, [PEER], 0))).toHaveLength(2);
     expect(told(questions.askSegment(ETH1, [PEER], 0))).toHaveLength(1);
+  });
+
+  test("go to who asked for something there lately, too: of two nodes the other may be off, and there is no gateway", () => {
+    const asks = (sender: string, mac: MacAddress): Uint8Array => reply(sender, mac, { operation: ArpOperation.request, ethernetDestination: BROADCAST_MAC, targetProtocolAddress: parseIpAddress("10.9.1.1") });
+    const client = parseMacAddress("02:00:00:00:00:c1");
+    questions.frame(ETH0, asks(PEER, PEER_MAC), 0);
+    questions.frame(ETH0, asks("10.9.0.77", client), HEARD_INTERVAL_MS);
+    const later = 3_600_000;
+    expect(told(questions.askSegment(ETH0, [PEER], later))).toEqual([`2 ${MAC} > ${BROADCAST_MAC}: 10.9.0.1 asks ${PEER}`, `2 ${MAC} > ${client}: 10.9.0.1 asks 10.9.0.77`]);
+    expect(questions.frame(ETH0, reply("10.9.0.77", client), later + 1)).toEqual([heard, answer("10.9.0.77")]);
+    expect(told(questions.askSegment(ETH1, [PEER], later))).toHaveLength(1);
+    for (let index = 0; index < 2 * ASKERS_ASKED; index++) questions.frame(ETH0, asks(`10.9.0.${100 + index}`, client), later + (index + 2) * HEARD_INTERVAL_MS);
+    expect(told(questions.askSegment(ETH0, [PEER], 2 * later))).toHaveLength(1 + ASKERS_ASKED);
   });
 
   test("go nowhere on an interface that has gone", () => {

@@ -2,8 +2,9 @@
  * Questions by ARP and NDP, and the proof that a segment is heard. RFC 826 for the packets, RFC 5227 §1.1 for the probe;
  * RFC 4861 for IPv6.
  *
- * State: this host's own interfaces, the addresses asked lately with the MAC that answered, and the default gateway, which
- * is asked once a second in any case, so that its silence is known when it matters.
+ * State: this host's own interfaces, the addresses asked lately with the MAC that answered, a few stations that asked for
+ * something lately, and the default gateway, which is asked once a second in any case, so that its silence is known when it
+ * matters.
  *
  * A question goes to the MAC that answered before, by unicast: fabrics exist that answer broadcast requests for hosts they
  * remember, dead ones included. It is broadcast (for IPv6: sent to the solicited-node group) while no MAC is known, and again
@@ -18,6 +19,7 @@ import type { MacAddress } from "../../wire/mac-address.ts";
 import { decodeAnswer, encodeQuestion, ownAddressFor } from "./neighbour-frames.ts";
 import type { Subnet } from "./neighbour-frames.ts";
 import { ETHER_TYPE_IPV6 } from "./ndp-packet.ts";
+import { RecentAskers } from "./recent-askers.ts";
 
 /** One of this host's interfaces. Addresses: canonical text. */
 export interface OwnSegment {
@@ -55,6 +57,8 @@ export const ANSWER_WITHIN_MS = 1_000;
 export const BROADCAST_AFTER = 10;
 /** Addresses remembered, each by interface; the one asked longest ago gives way. */
 export const MAX_NEIGHBOURS = 1_024;
+/** Recent askers that are asked with each question to a segment, besides the addresses that were named. */
+export const ASKERS_ASKED = 4;
 /** Interfaces on which one address is asked: those whose subnet it is in. */
 const MAX_INTERFACES_PER_QUESTION = 4;
 /** Between two questions to the gateway: while it answers, or has been given up; while it is in doubt; while a node is asked. */
@@ -88,6 +92,7 @@ export class NeighbourQuestions {
   /** By interface and address, the one asked last at the end. */
   readonly #neighbours = new Map<string, Neighbour>();
   readonly #lastHeard = new Map<number, Instant>();
+  readonly #askers = new RecentAskers();
   #gateway: SegmentGateway | undefined;
   #gatewayHeard = false;
   #gatewayToldHeard = false;
@@ -105,6 +110,7 @@ export class NeighbourQuestions {
     // What was heard on an interface that has gone is over.
     if (this.#gateway !== undefined && !this.#segments.has(this.#gateway.interfaceIndex)) this.#gatewayHeard = false;
     for (const index of this.#lastHeard.keys()) if (!this.#segments.has(index)) this.#lastHeard.delete(index);
+    this.#askers.keep((index) => this.#segments.has(index));
   }
 
   /** The default gateway, undefined when there is none. */
@@ -126,11 +132,16 @@ export class NeighbourQuestions {
     return [...frames, ...this.#askGatewaySoon(now)];
   }
 
-  /** Asks these addresses on one segment, whether they belong there or not, and the gateway if it is there. */
+  /**
+   * Asks these addresses on one segment, whether they belong there or not, the gateway if it is there, and some who asked for
+   * something there lately: a segment without a gateway may have nobody else that lives.
+   */
   askSegment(interfaceIndex: number, addresses: readonly string[], now: Instant): QuestionFrame[] {
     const segment = this.#segments.get(interfaceIndex);
     if (segment === undefined) return [];
-    const frames = addresses.flatMap((address) => this.#question(interfaceIndex, { segment, target: parseIpAddress(address), address, now }));
+    const askers = this.#askers.on(interfaceIndex).filter(({ address }) => !addresses.includes(address) && address !== this.#gateway?.address);
+    const wanted = [...addresses.map((address) => ({ address, mac: undefined })), ...askers.slice(0, ASKERS_ASKED)];
+    const frames = wanted.flatMap(({ address, mac }) => this.#question(interfaceIndex, { segment, target: parseIpAddress(address), address, mac, now }));
     return this.#gateway?.interfaceIndex === interfaceIndex ? [...frames, ...this.#askGatewaySoon(now)] : frames;
   }
 
@@ -138,9 +149,13 @@ export class NeighbourQuestions {
   frame(interfaceIndex: number, bytes: Uint8Array, now: Instant): NeighbourFact[] {
     const facts: NeighbourFact[] = [];
     if (!this.#segments.has(interfaceIndex) || bytes.length < SOURCE_OFFSET + 6 || this.#ownMacs.has(macNumber(bytes, SOURCE_OFFSET))) return facts;
+    const isIpv6 = (bytes[ETHER_TYPE_OFFSET] ?? 0) * 256 + (bytes[ETHER_TYPE_OFFSET + 1] ?? 0) === ETHER_TYPE_IPV6;
     const isNews = now - (this.#lastHeard.get(interfaceIndex) ?? -Infinity) >= HEARD_INTERVAL_MS;
-    if (isNews) facts.push(this.#hear(interfaceIndex, now));
-    const answer = decodeAnswer(bytes, (bytes[ETHER_TYPE_OFFSET] ?? 0) * 256 + (bytes[ETHER_TYPE_OFFSET + 1] ?? 0) === ETHER_TYPE_IPV6);
+    if (isNews) {
+      facts.push(this.#hear(interfaceIndex, now));
+      this.#askers.note(interfaceIndex, bytes, isIpv6);
+    }
+    const answer = decodeAnswer(bytes, isIpv6);
     if (answer === undefined || answer.ethernetDestination !== this.#segments.get(interfaceIndex)?.mac) return facts;
     const address = formatIpAddress(answer.target);
     const neighbour = this.#neighbours.get(keyOf(interfaceIndex, address));
@@ -208,9 +223,10 @@ export class NeighbourQuestions {
   }
 
   /** One frame; none when the interface has no address to ask from. */
-  #question(interfaceIndex: number, question: { readonly segment: Segment; readonly target: IpAddress; readonly address: string; readonly now: Instant }): QuestionFrame[] {
-    const { segment, target, address, now } = question;
+  #question(interfaceIndex: number, question: { readonly segment: Segment; readonly target: IpAddress; readonly address: string; readonly mac?: MacAddress | undefined; readonly now: Instant }): QuestionFrame[] {
+    const { segment, target, address, mac, now } = question;
     const neighbour = this.#remember(keyOf(interfaceIndex, address), now);
+    neighbour.mac ??= mac;
     const to = neighbour.unanswered > BROADCAST_AFTER ? undefined : neighbour.mac;
     const bytes = encodeQuestion({ ...segment, target, to });
     return bytes === undefined ? [] : [{ interfaceIndex, bytes }];
