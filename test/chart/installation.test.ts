@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CHART, helm, type HelmResult, renderChart } from "../../scripts/chart-render.ts";
+import { manifests } from "../../scripts/manifests.ts";
 import { startApiServer, type ApiServer, type KubectlResult } from "../apiserver/api-server.ts";
 import { findApiServerBinaries } from "../apiserver/binaries.ts";
 import { eventually } from "../lab/eventually.ts";
@@ -188,6 +189,47 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
     await run(["delete", "daemonset", "lb", "-n", NAMESPACE]);
     assert.equal(code, 0, stderr);
     mustHelm("uninstall", "herald", "-n", NAMESPACE);
+  });
+
+  describe("what MetalLB leaves when only its workloads are deleted is taken over", () => {
+    const where = ["-n", NAMESPACE];
+    const service = { name: "metallb-webhook-service", namespace: NAMESPACE };
+    const crd = "crd/bgppeers.metallb.io";
+    const conversion = async (): Promise<unknown> => JSON.parse((await run(["get", crd, "-o", "jsonpath={.spec.conversion}"])).stdout);
+    const selector = async (): Promise<unknown> => JSON.parse((await run(["get", "service", service.name, ...where, "-o", "jsonpath={.spec.selector}"])).stdout);
+
+    /** A definition that converts by a webhook of MetalLB's, as its chart and its manifests have it. */
+    async function leaveDefinition(): Promise<void> {
+      // A test before this one may have left it.
+      await server.kubectl(["create", "-f", join(CHART, "../../crds/bgppeer.yaml")]);
+      const clientConfig = { service: { ...service, path: "/convert" }, caBundle: Buffer.from(server.certificateAuthority).toString("base64") };
+      await run(["patch", crd, "--type=merge", "-p", JSON.stringify({ spec: { conversion: { strategy: "Webhook", webhook: { conversionReviewVersions: ["v1beta1", "v1beta2"], clientConfig } } } })]);
+      expect(await conversion()).toMatchObject({ strategy: "Webhook" });
+    }
+
+    it("by helm: the definition that converts by a webhook, and the Service of the webhooks with the labels of MetalLB's manifests", { timeout: INSTALLATIONS_MS }, async () => {
+      await leaveDefinition();
+      await apply({ apiVersion: "v1", kind: "Service", metadata: service, spec: { selector: { component: "controller" }, ports: [{ port: 443, targetPort: 9443 }] } });
+      mustHelm("install", "herald", CHART, ...where, "--take-ownership");
+      expect(await conversion()).toEqual({ strategy: "None" });
+      const ours = { "app.kubernetes.io/name": "herald", "app.kubernetes.io/instance": "herald", "app.kubernetes.io/component": "controller" };
+      expect(await selector()).toEqual(ours);
+      mustHelm("upgrade", "herald", CHART, ...where);
+      expect([await conversion(), await selector()]).toEqual([{ strategy: "None" }, ours]);
+      mustHelm("uninstall", "herald", ...where);
+    });
+
+    it("by plain manifests, once the definition converts by nothing, as docs/install.md tells", async () => {
+      await leaveDefinition();
+      const command = /^ *kubectl patch (crd bgppeers\.metallb\.io) --type=json -p '(.*)'$/m.exec(readFileSync(join(CHART, "../../docs/install.md"), "utf8"));
+      assert.ok(command?.[1] !== undefined && command[2] !== undefined, "docs/install.md has the command");
+      await run(["patch", ...command[1].split(" "), "--type=json", "-p", command[2]]);
+      const text = manifests();
+      await run(["apply", "--server-side", "--force-conflicts", "-f", "-"], text);
+      expect(await conversion()).toEqual({ strategy: "None" });
+      const own = text.split(/^---\n/m).filter((document) => !/^kind: (?:Namespace|CustomResourceDefinition)$/m.test(document)).join("---\n");
+      await run(["delete", "--ignore-not-found", "-f", "-"], own);
+    });
   });
 
   describe("rights", () => {
