@@ -24,7 +24,7 @@ interface PoolSpec {
   readonly serviceAllocation?: JudgedPool["allocation"];
 }
 
-/** What a Service asks for; undefined families: it can't have any. */
+/** What a Service asks for. */
 interface Wish {
   readonly families: readonly string[];
   readonly oneIsEnough: boolean;
@@ -34,11 +34,20 @@ interface Wish {
 }
 
 const PREFIX = "metallb.io/";
+const FORMER = "metallb.universe.tf/";
 const OF_POOL = `${PREFIX}ip-allocated-from-pool`;
 
 /** Complaints; none when all is as it should be. */
 export function judge(world: World): string[] {
   return new Judge(world).complaints();
+}
+
+/**
+ * Who has to go on with what he showed before, given pools, requests and terms as they are now: nothing is in the way, and
+ * he asks for nothing else. Who does not get along with `subject`, who just changed, is not in the way; the subject is.
+ */
+export function entitled(world: World, before: ReadonlyMap<string, readonly string[]>, subject: string | undefined): { readonly stay: string[]; readonly stayOrGetMore: string[] } {
+  return new Judge(world).entitled(before, subject);
 }
 
 class Judge {
@@ -58,6 +67,35 @@ class Judge {
     return [...this.#services.flatMap((service) => this.#ofService(service).map((text) => `${service.metadata.name}: ${text}`)), ...this.#pools.flatMap((pool) => this.#ofPool(pool))];
   }
 
+  entitled(before: ReadonlyMap<string, readonly string[]>, subject: string | undefined): { readonly stay: string[]; readonly stayOrGetMore: string[] } {
+    const candidates = this.#services.filter((service) => isOurs(service) && this.#mayKeep(service, before, subject));
+    const asRequested = ({ metadata, spec }: Service): boolean => {
+      const wish = wishOf({ metadata, spec });
+      const shown = before.get(metadata.name) ?? [];
+      if (typeof wish === "string") return false;
+      return wish.addresses === "unreadable" || ((wish.pool === "" || this.#poolOf(shown)?.name === wish.pool) && (wish.addresses.length === 0 || sameMembers(wish.addresses, shown)));
+    };
+    return { stay: candidates.filter(asRequested).map(({ metadata }) => metadata.name), stayOrGetMore: candidates.map(({ metadata }) => metadata.name) };
+  }
+
+  #mayKeep(service: Service, before: ReadonlyMap<string, readonly string[]>, subject: string | undefined): boolean {
+    const { name } = service.metadata;
+    const shown = before.get(name) ?? [];
+    const wish = wishOf(service);
+    const pool = this.#poolOf(shown);
+    if (shown.length === 0 || typeof wish === "string" || pool === undefined || !this.#admits(pool, service)) return false;
+    const families = shown.map(familyOf);
+    if (families.some((family) => !wish.families.includes(family)) || (families.length < wish.families.length && !wish.oneIsEnough)) return false;
+    return this.#services.every((other) => {
+      const isInTheWay = other !== service && (other.metadata.name !== subject || name === subject) && (before.get(other.metadata.name) ?? []).some((address) => shown.includes(address));
+      return !isInTheWay || mayShare(service, other);
+    });
+  }
+
+  #poolOf(shown: readonly string[]): JudgedPool | undefined {
+    return this.#pools.find(({ members }) => shown.every((address) => members.includes(address)));
+  }
+
   #ofService(service: Service): string[] {
     const shown = shownBy(service);
     const condition = service.status?.conditions?.find(({ type }) => type === CONDITION);
@@ -69,7 +107,7 @@ class Judge {
     }
     const wish = wishOf(service);
     const says = `${condition?.status} ${condition?.reason}`;
-    if (wish === undefined) return shown.length === 0 && says === "False NotEnoughClusterIps" ? [] : [`can't have ${shown.join()}: ${says}`];
+    if (typeof wish === "string") return shown.length === 0 && says === `False ${wish}` ? [] : [`can't have ${shown.join()}: ${says}`];
     if (shown.length === 0) {
       const could = wish.addresses !== "unreadable" && this.#couldHave(service, wish, wish.addresses);
       return [...(could ? [`goes without, says ${says}, and could have what it asks for`] : []), ...(condition?.status === "False" && owner === undefined ? [] : [`shows nothing, and ${says} ${owner}`])];
@@ -79,7 +117,7 @@ class Judge {
 
   #ofHolder(service: Service, wish: Wish, { shown, says, owner }: { shown: readonly string[]; says: string; owner: string | undefined }): string[] {
     const complaints: string[] = [];
-    const pool = this.#pools.find(({ members }) => shown.every((address) => members.includes(address)));
+    const pool = this.#poolOf(shown);
     if (pool === undefined) return [`shows ${shown.join()}, which no pool has`];
     if (pool.name !== owner) complaints.push(`shows ${shown.join()} of ${pool.name}, and says that it is of ${owner}`);
     if (!this.#admits(pool, service)) complaints.push(`shows ${shown.join()} of ${pool.name}, which does not admit it`);
@@ -139,8 +177,13 @@ class Judge {
 }
 
 function judged(name: string, spec: PoolSpec): JudgedPool {
-  const members = spec.addresses.flatMap(expand).filter((address) => spec.avoidBuggyIPs !== true || !/\.(0|255)$/.test(address));
+  const members = poolMembers(spec.addresses).filter((address) => spec.avoidBuggyIPs !== true || !/\.(0|255)$/.test(address));
   return { name, members, autoAssign: spec.autoAssign ?? true, allocation: spec.serviceAllocation };
+}
+
+/** The addresses of a pool's entries, one by one. */
+export function poolMembers(addresses: readonly string[]): string[] {
+  return addresses.flatMap(expand);
 }
 
 /** Entries are single addresses, `A/32` or `A/128`, and ranges in the last part, `10.0.0.1-10.0.0.3`. */
@@ -156,19 +199,27 @@ function isOurs({ spec }: Service): boolean {
   return spec.type === "LoadBalancer" && spec.loadBalancerClass === undefined;
 }
 
-function wishOf({ spec, metadata }: Service): Wish | undefined {
-  const families = (spec.clusterIPs ?? []).map(familyOf);
-  if (spec.ipFamilyPolicy === "RequireDualStack" && families.length < 2) return undefined;
-  const text = metadata.annotations?.[`${PREFIX}loadBalancerIPs`] ?? "";
+/** Today's annotation counts if it is there, even if it is empty. */
+function asked({ annotations }: Service["metadata"], suffix: string): string {
+  return annotations?.[PREFIX + suffix] ?? annotations?.[FORMER + suffix] ?? "";
+}
+
+/** A text is the reason why it can't have any. */
+function wishOf({ spec, metadata }: Pick<Service, "spec" | "metadata">): Wish | string {
+  const families = (spec.clusterIPs ?? []).filter((text) => text !== "None").map(familyOf);
+  if (families.length === 0) return "NoClusterIp";
+  if (spec.ipFamilyPolicy === "RequireDualStack" && families.length < 2) return "NotEnoughClusterIps";
+  const text = asked(metadata, "loadBalancerIPs");
   const listed = text === "" ? [] : text.split(",");
   const readable = listed.every((address) => /^[0-9a-f:.]+$/.test(address)) && new Set(listed.map(familyOf)).size === listed.length;
   const both = listed.length > 0 && spec.loadBalancerIP !== undefined;
-  const asked = spec.loadBalancerIP === undefined ? listed : [spec.loadBalancerIP];
-  return { families, oneIsEnough: spec.ipFamilyPolicy === "PreferDualStack", pool: metadata.annotations?.[`${PREFIX}address-pool`] ?? "", addresses: readable && !both ? asked : "unreadable" };
+  const wanted = spec.loadBalancerIP === undefined ? listed : [spec.loadBalancerIP];
+  return { families, oneIsEnough: spec.ipFamilyPolicy === "PreferDualStack", pool: asked(metadata, "address-pool"), addresses: readable && !both ? wanted : "unreadable" };
 }
 
-function mayShare(a: Service, b: Service): boolean {
-  const key = ({ metadata }: Service): string => metadata.annotations?.[`${PREFIX}allow-shared-ip`] ?? "";
+/** Whether these two may be on one address. */
+export function mayShare(a: Service, b: Service): boolean {
+  const key = ({ metadata }: Service): string => asked(metadata, "allow-shared-ip");
   const backend = ({ spec }: Service): string => (spec.externalTrafficPolicy === "Local" ? (spec.selector?.["app"] ?? "") : "");
   const ports = ({ spec }: Service): string[] => (spec.ports ?? []).map(({ protocol, port }) => `${protocol} ${port}`);
   return isOurs(a) && isOurs(b) && key(a) !== "" && key(a) === key(b) && backend(a) === backend(b) && !ports(a).some((port) => ports(b).includes(port));

@@ -9,7 +9,7 @@ import { type Change, type Informer, keyOf } from "../kube/informer.ts";
 import { type Service, services } from "../kube/objects.ts";
 import { stripFor } from "../kube/strip.ts";
 import { type Verdict, WorkQueue } from "../kube/work-queue.ts";
-import { type Clock, rfc3339Seconds } from "../sys/clock.ts";
+import { type Clock, rfc3339Seconds, type Timer } from "../sys/clock.ts";
 import type { Logger } from "../sys/log.ts";
 import type { Random } from "../sys/random.ts";
 import type { IpAddress } from "../wire/ip-address.ts";
@@ -19,6 +19,7 @@ import { planService, type ServicePlan } from "./reconcile/service-plan.ts";
 import { shownAsRecorded, shownByRecord } from "./reconcile/service-record.ts";
 import { readServiceRequest } from "./reconcile/service-request.ts";
 import { isMarkedOurs, statusAddresses } from "./reconcile/service-status.ts";
+import { ReasonBook } from "./reason-book.ts";
 import { compareByAge, WaitingList } from "./waiting-list.ts";
 
 /** How long until we look again for a namespace, or a Service, that the caches don't have yet (milliseconds). */
@@ -29,6 +30,13 @@ const MAX_BACKOFF_MS = 10_000;
 
 /** Patches on their way at once. The API server takes some 750 a second, whatever the number beyond this. */
 const MAX_IN_FLIGHT = 32;
+
+/** How long after a change the reasons of those that wait are looked at, and between two looks (milliseconds). */
+const LOOK_MS = 1_000;
+
+/** Reasons looked at in one look, and those of them that may be put right: what nobody asked for must not keep the API server busy. */
+const LOOKS = 500;
+const CORRECTIONS = 10;
 
 export interface ServiceWorkerOptions {
   readonly client: KubeClient;
@@ -49,6 +57,9 @@ export class ServiceWorker {
   readonly #options: ServiceWorkerOptions;
   readonly #queue: WorkQueue;
   readonly #waiting = new WaitingList();
+  readonly #reasons = new ReasonBook();
+  #look: Timer | undefined;
+  #stopped = false;
   /** What our own writes and reads returned, until the cache shows it or something newer; also what only we have seen so far. */
   readonly #fresher = new Map<string, Service>();
   /** Events of patches whose outcome is not known; to be told when it turns out that they were carried out. */
@@ -70,6 +81,8 @@ export class ServiceWorker {
 
   /** Resolves when the patches on their way have ended. */
   stop(): Promise<void> {
+    this.#stopped = true;
+    this.#look?.cancel();
     return this.#queue.stop();
   }
 
@@ -157,7 +170,9 @@ export class ServiceWorker {
     const service = this.#freshest(cached);
     if (this.#lacksNamespace(service)) return { kind: "retryAfter", ms: UNSEEN_MS };
     const plan = this.#plan(service);
+    if (plan.waiting) this.#reasons.note(key, allocator.revision);
     this.#afterRenewals();
+    this.#lookLater();
     if (plan.patch === undefined) {
       const untold = this.#untold.get(key);
       this.#tell(service, untold !== undefined && shows(service, untold) ? untold.events : []);
@@ -243,7 +258,7 @@ export class ServiceWorker {
     const before = allocator.holding(key);
     const plan = planService(service, { allocator, lbClass, now: rfc3339Seconds(clock.wallMs()), namespaceLabels });
     if (plan.waiting) this.#waiting.add(service, plan.sharing);
-    else this.#waiting.delete(key);
+    else this.#awaitNothing(key);
     const after = allocator.holding(key);
     if (before !== undefined && after !== undefined && before.sharing !== after.sharing) this.#renewed.push(...after.addresses);
     if (before !== after) for (const pool of new Set([before?.pool, after?.pool])) if (pool !== undefined) onPoolUse(pool);
@@ -260,9 +275,14 @@ export class ServiceWorker {
   #forget(key: string): void {
     this.#fresher.delete(key);
     this.#untold.delete(key);
-    this.#waiting.delete(key);
+    this.#awaitNothing(key);
     const freed = this.#options.allocator.release(key);
     if (freed.length > 0) this.#afterFreeing(freed);
+  }
+
+  #awaitNothing(key: string): void {
+    this.#waiting.delete(key);
+    this.#reasons.forget(key);
   }
 
   #afterRenewals(): void {
@@ -285,6 +305,33 @@ export class ServiceWorker {
       const before = allocator.holding(key);
       this.#plan(this.#freshest(cached));
       if (allocator.holding(key) !== before) this.#queue.add(key);
+    }
+    this.#afterRenewals();
+    this.#lookLater();
+  }
+
+  /** Those that wait may name who is gone. */
+  #lookLater(): void {
+    const { allocator, clock } = this.#options;
+    if (this.#look !== undefined || this.#stopped || this.#reasons.stale(allocator.revision, 1).length === 0) return;
+    this.#look = clock.after(LOOK_MS, () => {
+      this.#look = undefined;
+      this.#lookAtReasons();
+      this.#lookLater();
+    });
+  }
+
+  #lookAtReasons(): void {
+    const { allocator } = this.#options;
+    let corrections = 0;
+    for (const key of this.#reasons.stale(allocator.revision, LOOKS)) {
+      const cached = this.#options.services.get(key);
+      this.#reasons.note(key, allocator.revision);
+      // What can't be looked at now is in the queue.
+      if (cached === undefined || this.#lacksNamespace(cached) || this.#plan(this.#freshest(cached)).patch === undefined) continue;
+      this.#queue.add(key);
+      corrections += 1;
+      if (corrections >= CORRECTIONS) break;
     }
     this.#afterRenewals();
   }

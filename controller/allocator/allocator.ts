@@ -28,6 +28,7 @@ export class Allocator {
   readonly #holdings = new Map<string, HeldAddresses>();
   /** Addresses that a Service gave up but may still show in its status. */
   readonly #leaving = new Map<string, readonly IpAddress[]>();
+  #revision = 0;
 
   /**
    * Takes new pools. A holder whose addresses all lie in one pool of the new ones keeps them, under whatever name that
@@ -48,6 +49,11 @@ export class Allocator {
     }
     for (const [service, addresses] of this.#leaving) this.#keepAway(service, addresses);
     return lost;
+  }
+
+  /** Grows whenever somebody comes to an address, leaves it or changes terms: a request may be refused for another reason then. */
+  get revision(): number {
+    return this.#revision;
   }
 
   /** Number of pools. */
@@ -184,6 +190,7 @@ export class Allocator {
     const held = this.#holdings.get(service);
     const leaving = this.leaving(service);
     if (held !== undefined) {
+      this.#revision += 1;
       this.#holdings.delete(service);
       moveOut(held, service);
       if (held.second !== undefined) moveOut(held.second, service);
@@ -201,9 +208,8 @@ export class Allocator {
    */
   allocate(request: AllocationRequest): AllocationResult {
     const found = request.addresses.length > 0 ? this.#findRequested(request) : this.#findAutomatic(request);
-    if ("kind" in found) return found;
-    this.#hold(request.service, found);
-    return { kind: "assigned", addresses: found.addresses, pool: found.pool };
+    if (!("kind" in found)) this.#hold(request.service, found);
+    return "kind" in found ? found : { kind: "assigned", addresses: found.addresses, pool: found.pool };
   }
 
   #hold(service: string, holding: HeldAddresses): void {
@@ -214,6 +220,7 @@ export class Allocator {
   }
 
   #put(service: string, holding: HeldAddresses): void {
+    this.#revision += 1;
     settleIn(holding, service, holding.sharing);
     if (holding.second !== undefined) settleIn(holding.second, service, holding.sharing);
     this.#holdings.set(service, holding);
@@ -228,6 +235,7 @@ export class Allocator {
 
   #park(service: string, addresses: readonly IpAddress[]): void {
     if (addresses.length === 0) return;
+    this.#revision += 1;
     this.#leaving.set(service, [...this.leaving(service), ...addresses]);
     this.#keepAway(service, addresses);
   }
@@ -241,6 +249,7 @@ export class Allocator {
   }
 
   #free(address: IpAddress, service: string): void {
+    this.#revision += 1;
     const spot = this.#table.locate(address);
     if (spot !== undefined) moveOut(spot, service);
   }
