@@ -78,6 +78,15 @@ describe.skipIf(!hasHelm)(`the chart${because}`, () => {
     expect(containerOf(find(objects, "Deployment", "lb-controller"))).toMatchObject({ readinessProbe: { initialDelaySeconds: 10, periodSeconds: 10 } });
   });
 
+  it.each([
+    ["no certificate when nothing is said", "", { insecureSkipVerify: true }],
+    ["certificates by an authority", "tlsConfig: {insecureSkipVerify: false, ca: {secret: {name: ca, key: ca.crt}}, serverName: herald}", { insecureSkipVerify: false, ca: { secret: { name: "ca", key: "ca.crt" } }, serverName: "herald" }],
+  ])("lets a PodMonitor check %s", (_whose, tlsConfig, expected) => {
+    const values = `prometheus: {serviceAccount: p, namespace: m, podMonitor: {enabled: true, ${tlsConfig}}}`;
+    const { spec } = find(renderedObjects({ values }), "PodMonitor", "herald-speaker");
+    expect(spec?.["podMetricsEndpoints"]).toMatchObject([{ tlsConfig: expected }]);
+  });
+
   it("excludes the interfaces that MetalLB excludes", () => {
     const { data } = find(renderedObjects(), "ConfigMap", "metallb-excludel2") as Rendered & { readonly data: Record<string, string> };
     const patterns = parseExcludeInterfaces(data["excludel2.yaml"] ?? "").map((source) => new RegExp(source));

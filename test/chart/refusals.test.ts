@@ -17,6 +17,8 @@ const REFUSED: readonly (readonly [values: string, answer: string])[] = [
   ["prometheus: {rbacProxy: {tag: v1}}", "prometheus.rbacProxy is gone: /metrics checks tokens itself."],
   ["prometheus: {secureMetricsPort: 9120}", "prometheus.secureMetricsPort is gone: /metrics is HTTPS at prometheus.metricsPort."],
   ["prometheus: {speakerMetricsTLSSecret: s}", "prometheus.speakerMetricsTLSSecret is gone: it is tls.speakerMetricsTLSSecret now."],
+  ["controller: {tlsMinVersion: VersionTLS12, tlsCipherSuites: ''}", "controller.tlsMinVersion is gone: it is tls.minVersion now."],
+  ["controller: {tlsCipherSuites: TLS_AES_128_GCM_SHA256}", "controller.tlsCipherSuites is gone: it is tls.cipherSuites now."],
   ["controller: {image: {repository: quay.io/metallb/controller}}", "controller.image is gone: one image holds both of Herald's programs. Set image.repository"],
   ["speaker: {image: {tag: v0.16}}", "speaker.image is gone"],
   ["image: {repository: quay.io/metallb/speaker}", "image.repository names an image of MetalLB"],
@@ -45,6 +47,8 @@ const TAKEN: readonly string[] = [
   "speaker: {bgpDebounceTimeout: null, runtimeClassName: '', securityContext: {}}",
   "controller: {image: null, affinity: null, strategy: null, podAnnotations: null, resources: null}",
   "global: {imageRegistry: example.org}",
+  "frr-k8s: null\nfrrk8s: null\ncontroller: {tlsMinVersion: null, tlsCipherSuites: ''}",
+  "prometheus: {prometheusRule: {enabled: true, extraAlerts: null}}",
   "configInline: {}\nprometheus: {speakerMetricsTLSSecret: ''}",
 ];
 

@@ -53,6 +53,11 @@ MetalLB's chart knows and Herald's does not is let through by it, and comes here
 {{- fail (printf "\n\nvalues: prometheus.%s is gone: %s." $name $sentence) -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $now := dict "tlsMinVersion" "minVersion" "tlsCipherSuites" "cipherSuites" -}}
+{{- if index $.Values.controller $name -}}
+{{- fail (printf "\n\nvalues: controller.%s is gone: it is tls.%s now." $name $now) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* FRR is not there; a values file of MetalLB that turns it off is fine. */}}
