@@ -207,6 +207,7 @@ export class Claims implements Machine<ClaimsInput, ClaimsOutput> {
   #setInterfaces(interfaces: readonly InterfaceFact[], now: Instant): void {
     const added = this.#table.setInterfaces(interfaces, now);
     if (added === undefined) return;
+    this.#hearing.keep(new Set(interfaces.map(({ index }) => index)));
     for (const index of added) this.#hearing.distrust(index, now);
     this.#touchAll();
   }

@@ -17,7 +17,7 @@ export const ORIGIN_UNIX_MS = 1_700_000_000_000;
 /** Between two heartbeats, which carry the digest. */
 const BEAT_MS = 100;
 
-export const ETH0: InterfaceFact = { name: "eth0", index: 2, mac: "02:00:00:00:00:01", usable: true, linkLocal: "fe80::1" };
+export const ETH0: InterfaceFact = { name: "eth0", index: 2, mac: "02:00:00:00:00:01", usable: true, linkLocal: "fe80::1", isNodeInterface: true };
 
 /** What the network does to a message: ms until it arrives, or undefined when it is lost. Comes twice for a list of two. */
 export type Carry = (from: string, to: string, reliable: boolean) => readonly number[];

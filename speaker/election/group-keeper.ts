@@ -25,6 +25,8 @@ import type { Restart } from "./restart.ts";
 
 /** How long a release that names its successor keeps others from taking it. */
 export const RELEASE_HOLDS_MS = 300;
+/** How long nobody has to answer on a segment apart from the nodes' own until whoever hears a majority takes what is free there. */
+export const UNANSWERED_MS = 1000;
 /** How long to wait for another owner of a merged group to hand its part over. */
 export const MERGE_PATIENCE_MS = 1000;
 
@@ -191,17 +193,24 @@ export class GroupKeeper {
     this.#noteOwner(group, this.#parts.node, now);
   }
 
-  /** A takeover needs a frame that is younger than the suspicion of the dead owner; else the segment is asked. */
+  /**
+   * A takeover needs a frame that is younger than the suspicion of the dead owner; else the segment is asked. On one that the
+   * nodes do not reach each other by there may be nobody who answers: then those that hear a majority go without, in order.
+   */
   #hasHeard(group: Group, helds: readonly Held[], now: Instant): boolean {
-    const { standing, hearing, peers } = this.#parts;
+    const { standing, hearing, peers, candidates, deadlines } = this.#parts;
     if (standing.isAlone) return true;
     if (helds.some(({ usable }) => !hearing.isTrusted(provingInterfaces(usable), now))) return false;
     const lost = group.lostOwner === undefined ? undefined : peers.get(group.lostOwner);
     const since = lost === undefined || lost.isPresent ? -Infinity : (lost.suspectedSince ?? -Infinity);
     const deaf = helds.filter(({ usable }) => !hearing.heard(provingInterfaces(usable), since, now));
     if (deaf.length === 0) return true;
-    hearing.wait(group, deaf.flatMap(({ usable }) => provingInterfaces(usable)), now);
-    return false;
+    const silent = deaf.flatMap(({ usable }) => provingInterfaces(usable));
+    hearing.wait(group, silent, now);
+    if (!standing.isWitnessed || silent.some(({ isNodeInterface }) => isNodeInterface === true)) return false;
+    const due = (group.waitsToHearSince ?? now) + UNANSWERED_MS + Math.min(candidates.position(group), MAX_STEPS) * TAKE_STEP_MS;
+    if (now < due) deadlines.set(`take ${group.name}`, due);
+    return now >= due;
   }
 
   #stopTaking(group: Group): void {

@@ -53,7 +53,8 @@ export class Group {
   displaceSince: Instant | undefined;
   /** Since when another has had a part of it that should come here. */
   mergeSince: Instant | undefined;
-  isWaitingToHear = false;
+  /** Since when it has waited for a frame to be heard. */
+  waitsToHearSince: Instant | undefined;
   readonly moves = new Moves();
   #candidates: CandidateList = NO_CANDIDATES;
   #order: readonly string[] | undefined;

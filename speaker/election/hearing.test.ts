@@ -5,13 +5,13 @@ import { ETH0 } from "./fake-members.ts";
 import { Group } from "./group-table.ts";
 import { ASK_INTERVAL_MS, DEAF_AFTER_MS, HEARD_WITHIN_MS, Hearing, provingInterfaces, TRUST_AFTER_MS } from "./hearing.ts";
 
-const ETH1 = { ...ETH0, name: "eth1", index: 3 };
+const { isNodeInterface: _, ...ELSEWHERE } = ETH0;
+const ETH1 = { ...ELSEWHERE, name: "eth1", index: 3 };
 
 describe("Hearing", () => {
   test("what the node's own pods send proves nothing where the node's own interface is among the address's", () => {
-    const pods = { ...ETH0, name: "pods", index: 4 };
-    const node = { ...ETH0, isNodeInterface: true } as const;
-    expect(provingInterfaces([pods, node])).toEqual([node]);
+    const pods = { ...ELSEWHERE, name: "pods", index: 4 };
+    expect(provingInterfaces([pods, ETH0])).toEqual([ETH0]);
     expect(provingInterfaces([pods, ETH1])).toEqual([pods, ETH1]);
   });
 
@@ -24,6 +24,15 @@ describe("Hearing", () => {
     expect(hearing.heard([ETH1, ETH0], -Infinity, 1000)).toBe(true);
     expect(hearing.heard([ETH0], -Infinity, 1000 + HEARD_WITHIN_MS)).toBe(true);
     expect(hearing.heard([ETH0], -Infinity, 1001 + HEARD_WITHIN_MS)).toBe(false);
+  });
+
+  test("what was heard on an interface that has gone is forgotten: pods bring new ones for years", () => {
+    const hearing = new Hearing(new Deadlines(), () => {});
+    for (const { index } of [ETH0, ETH1]) hearing.frame(index, 1000);
+    hearing.distrust(ETH1.index, 1000);
+    hearing.keep(new Set([ETH0.index]));
+    expect([ETH0, ETH1].map((fact) => hearing.heard([fact], 1000, 1001))).toEqual([true, false]);
+    expect(hearing.isTrusted([ETH1], 1001)).toBe(true);
   });
 
   test("who was deaf is not trusted for a second after it hears again", () => {

@@ -53,6 +53,11 @@ export class Hearing {
     return groups;
   }
 
+  /** These interfaces are there, and no others: a device made later may get the index of one that has gone. */
+  keep(indexes: ReadonlySet<number>): void {
+    for (const known of [this.#lastFrame, this.#trustFrom]) for (const index of known.keys()) if (!indexes.has(index)) known.delete(index);
+  }
+
   /** The interface was deaf, or gone, until now: what the node thinks of the others may be wrong. */
   distrust(interfaceIndex: number, now: Instant): void {
     this.#trustFrom.set(interfaceIndex, now + TRUST_AFTER_MS);
@@ -72,7 +77,7 @@ export class Hearing {
 
   /** The group waits for a frame on one of these. Asks those that are not being asked already. */
   wait(group: Group, interfaces: readonly InterfaceFact[], now: Instant): void {
-    group.isWaitingToHear = true;
+    group.waitsToHearSince ??= now;
     for (const { index } of interfaces) {
       const waiting = this.#waiting.get(index);
       if (waiting !== undefined) {
@@ -86,8 +91,8 @@ export class Hearing {
   }
 
   stop(group: Group): void {
-    if (!group.isWaitingToHear) return;
-    group.isWaitingToHear = false;
+    if (group.waitsToHearSince === undefined) return;
+    group.waitsToHearSince = undefined;
     for (const [index, { groups }] of this.#waiting) {
       groups.delete(group);
       if (groups.size === 0) this.#waiting.delete(index);

@@ -40,7 +40,7 @@ export class RecentAskers {
 
   /** Those of an interface, who asked last first. */
   on(interfaceIndex: number): Asker[] {
-    return [...(this.#askers.get(interfaceIndex) ?? [])].map(([address, mac]) => ({ address, mac })).reverse();
+    return [...(this.#askers.get(interfaceIndex) ?? [])].map(([address, mac]) => ({ address, mac })).toReversed();
   }
 
   /** Forgets those of interfaces that are none any more. */

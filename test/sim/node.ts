@@ -302,7 +302,7 @@ export class SimNode {
   #interfaceFact(): InterfaceFact {
     const mac = `02:00:00:00:${(this.id >> 8).toString(16).padStart(2, "0")}:${(this.id & 255).toString(16).padStart(2, "0")}`;
     const linkLocal = this.#carriesIpv6 ? { linkLocal: `fe80::${(this.id + 1).toString(16)}` } : {};
-    const fact = { name: "eth0", index: SEGMENT_INTERFACE, mac, usable: this.#interfaceUsable, ...linkLocal };
+    const fact = { name: "eth0", index: SEGMENT_INTERFACE, mac, usable: this.#interfaceUsable, isNodeInterface: true as const, ...linkLocal };
     return this.#interfaceUsable ? fact : { ...fact, reason: "noCarrier" };
   }
 }
