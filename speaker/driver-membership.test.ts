@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 
+import { FakeGatewayMonitor } from "../sys/gateway-monitor-fake.ts";
 import { FakeInterfaceAddresses } from "../sys/interface-addresses-fake.ts";
 import { FakeInterfaceMonitor } from "../sys/interfaces-fake.ts";
 import { FakeSegment } from "../sys/packet-socket-fake.ts";
@@ -90,7 +91,7 @@ beforeEach(() => {
       counters,
       elector,
       agreement: door,
-      neighbours: new Neighbours({ addresses: new FakeInterfaceAddresses([{ interfaceIndex: 2, address: "192.0.2.9", prefixLength: 24 }]), family: "IPv4", defaultGateways: () => [], dropped: () => {}, warn: () => {} }),
+      neighbours: new Neighbours({ addresses: new FakeInterfaceAddresses([{ interfaceIndex: 2, address: "192.0.2.9", prefixLength: 24 }]), gateways: new FakeGatewayMonitor(), dropped: () => {}, warn: () => {} }),
     },
   );
   driver.turn();

@@ -3,11 +3,11 @@
  * addresses and the default gateway.
  */
 
-import type { InterfaceAddresses } from "../sys/interface-addresses.ts";
-import type { DefaultGateway } from "../sys/routes.ts";
-import type { IpFamily } from "../wire/ip-address.ts";
+import type { GatewayMonitor } from "../sys/gateway-monitor.ts";
+import type { InterfaceAddress, InterfaceAddresses } from "../sys/interface-addresses.ts";
 import { parseMacAddress } from "../wire/mac-address.ts";
 import type { AgreementOutput } from "./agreement/agreement-protocol.ts";
+import { sameInterfaceFacts } from "./layer2/interface-fact.ts";
 import { NeighbourQuestions } from "./layer2/neighbour-questions.ts";
 import type { NeighbourFact, QuestionFrame } from "./layer2/neighbour-questions.ts";
 import type { Instant } from "./machine.ts";
@@ -17,25 +17,29 @@ import type { InterfaceFact } from "./packet-protocol.ts";
 
 export interface NeighboursPorts extends NetworkFailuresPorts {
   readonly addresses: InterfaceAddresses;
-  /** The family that the speakers reach each other by: its gateway is asked. */
-  readonly family: IpFamily;
-  /** The default gateways, the best first. @throws SysError */
-  defaultGateways(family: IpFamily): readonly DefaultGateway[];
+  /** Those of the family that the speakers reach each other by. */
+  readonly gateways: GatewayMonitor;
 }
 
 /** Addresses are looked at again so often, if anything happens at all. */
 export const REFRESH_INTERVAL_MS = 100;
-/** The table of routes is looked at again so often. */
+/** News of gateways are taken in so often, and all of them asked for no more often while that is needed. */
 export const GATEWAY_REFRESH_INTERVAL_MS = 1_000;
+/** All of them are asked for so often in any case: the kernel does not tell of every change. */
+export const GATEWAY_RECHECK_INTERVAL_MS = 10_000;
 
 export class Neighbours {
   readonly #ports: NeighboursPorts;
   readonly #failures: NetworkFailures;
   readonly #questions = new NeighbourQuestions();
-  #gateways: readonly DefaultGateway[] = [];
   #usable: readonly InterfaceFact[] = [];
+  /** The addresses as the questions have them; undefined when they are to get them in any case. */
+  #addresses: readonly InterfaceAddress[] | undefined;
   #refreshAt: Instant = -Infinity;
-  #refreshGatewayAt: Instant = -Infinity;
+  #lookAtGatewaysAt: Instant = -Infinity;
+  /** When to ask for all of them. */
+  #askForGatewaysAt: Instant = -Infinity;
+  #gatewaysAskedAt: Instant = -Infinity;
 
   constructor(ports: NeighboursPorts) {
     this.#ports = ports;
@@ -44,10 +48,16 @@ export class Neighbours {
 
   /** The interfaces as they are now; replaces those before. The usable ones carry questions. */
   interfaces(facts: readonly InterfaceFact[], now: Instant): void {
-    this.#usable = facts.filter(({ usable }) => usable);
+    const usable = facts.filter((fact) => fact.usable);
+    // Of the interfaces of pods that come and go all the time, most are excluded.
+    if (this.#addresses !== undefined && sameInterfaceFacts(usable, this.#usable)) return;
+    this.#usable = usable;
+    this.#addresses = undefined;
     this.#refreshAt = -Infinity;
-    this.#refreshGatewayAt = -Infinity;
+    // Routes may have gone with an interface, and the kernel need not tell.
+    this.#askForGatewaysAt = Math.min(this.#askForGatewaysAt, now + GATEWAY_REFRESH_INTERVAL_MS);
     this.#refresh(now);
+    this.#lookAtGateways(now);
   }
 
   /** The interface that has this address; undefined when none has. */
@@ -70,40 +80,56 @@ export class Neighbours {
 
   timeout(now: Instant): { readonly frames: readonly QuestionFrame[]; readonly inputs: readonly NeighbourFact[] } {
     this.#refresh(now);
+    if (now >= this.#lookAtGatewaysAt) this.#lookAtGateways(now);
     return this.#questions.timeout(now);
   }
 
-  /** At the latest when routes are to be looked at again: a gateway may come at any time. */
+  /** At the latest when gateways are to be looked at again: one may come at any time. */
   nextTimeout(): Instant {
-    return Math.min(this.#refreshGatewayAt, this.#questions.nextTimeout() ?? Infinity);
+    return Math.min(this.#lookAtGatewaysAt, this.#questions.nextTimeout() ?? Infinity);
   }
 
   close(): void {
     this.#ports.addresses.close();
+    this.#ports.gateways.close();
   }
 
   #refresh(now: Instant): void {
-    const isGatewayDue = now >= this.#refreshGatewayAt;
-    if (now < this.#refreshAt && !isGatewayDue) return;
+    if (now < this.#refreshAt) return;
     this.#refreshAt = now + REFRESH_INTERVAL_MS;
+    const addresses = this.#ports.addresses.list();
+    if (addresses === this.#addresses) return;
+    this.#addresses = addresses;
     const indexes = new Set(this.#usable.map(({ index }) => index));
-    const known = this.#ports.addresses.list().filter(({ interfaceIndex }) => indexes.has(interfaceIndex));
+    const known = addresses.filter(({ interfaceIndex }) => indexes.has(interfaceIndex));
     const byIndex = Map.groupBy(known, ({ interfaceIndex }) => interfaceIndex);
     this.#questions.setSegments(this.#usable.map(({ index, mac }) => ({ interfaceIndex: index, mac: parseMacAddress(mac), addresses: byIndex.get(index) ?? [] })));
-    if (!isGatewayDue) return;
-    this.#refreshGatewayAt = now + GATEWAY_REFRESH_INTERVAL_MS;
+  }
+
+  /** One update: what it leaves waits for the next turn, behind the packets. */
+  #lookAtGateways(now: Instant): void {
+    this.#lookAtGatewaysAt = now + GATEWAY_REFRESH_INTERVAL_MS;
+    const { gateways } = this.#ports;
     try {
-      this.#gateways = this.#ports.defaultGateways(this.#ports.family);
+      let hasMore = gateways.update();
+      if (gateways.isInDoubt) this.#askForGatewaysAt = Math.min(this.#askForGatewaysAt, this.#gatewaysAskedAt + GATEWAY_REFRESH_INTERVAL_MS);
+      if (!hasMore && now >= this.#askForGatewaysAt) {
+        this.#gatewaysAskedAt = now;
+        this.#askForGatewaysAt = now + GATEWAY_RECHECK_INTERVAL_MS;
+        gateways.refresh();
+        hasMore = true;
+      }
+      if (hasMore) this.#lookAtGatewaysAt = now;
     } catch (error) {
-      // Without a descriptor to read the table with, what was read last is the best there is.
+      // Without a descriptor, say, what was known last is the best there is.
       this.#failures.record(error, "gatewayRead");
     }
     this.#questions.setGateway(this.#findGateway());
   }
 
   #findGateway(): { readonly interfaceIndex: number; readonly address: string } | undefined {
-    for (const { address, interfaceName } of this.#gateways) {
-      const fact = this.#usable.find(({ name }) => name === interfaceName);
+    for (const { address, via } of this.#ports.gateways.gateways()) {
+      const fact = this.#usable.find(({ index, name }) => via === index || via === name);
       if (fact !== undefined) return { interfaceIndex: fact.index, address };
     }
     return undefined;

@@ -7,6 +7,7 @@ import { receiveMessageOnPort, workerData } from "node:worker_threads";
 
 import { systemClock } from "../sys/clock.ts";
 import { openEventFd } from "../sys/event-fd.ts";
+import { watchGateways } from "../sys/gateway-monitor.ts";
 import { Heartbeat } from "../sys/heartbeat.ts";
 import { openIcmpSocket } from "../sys/icmp-socket.ts";
 import { watchInterfaceAddresses } from "../sys/interface-addresses.ts";
@@ -15,7 +16,6 @@ import { arpFilter, arpRequestFilter, neighborMessageFilter, openArpSocket, open
 import { trimHeap } from "../sys/libc.ts";
 import { createPoller } from "../sys/poll.ts";
 import { cryptoRandom, systemRandom } from "../sys/random.ts";
-import { defaultGateways } from "../sys/routes.ts";
 import { connectTcp, listenTcp } from "../sys/tcp-socket.ts";
 import { openUdpSocket } from "../sys/udp-socket.ts";
 import { Agreement } from "./agreement/agreement.ts";
@@ -106,6 +106,6 @@ function electTogether(settings: MembershipSettings): Pick<DriverPorts, "elector
   return {
     elector: settings.election === "metallb" ? new MetallbElector(data.node, agreement, metallbRank) : agreement,
     agreement: io,
-    neighbours: new Neighbours({ addresses: watchInterfaceAddresses(), family, defaultGateways, ...failures }),
+    neighbours: new Neighbours({ addresses: watchInterfaceAddresses(), gateways: watchGateways(family), ...failures }),
   };
 }

@@ -6,6 +6,8 @@ import type { InterfaceAddress, InterfaceAddresses } from "./interface-addresses
 import { SysError } from "./sys-error.ts";
 
 export class FakeInterfaceAddresses implements InterfaceAddresses {
+  /** Calls of `list` so far. */
+  lists = 0;
   #addresses: readonly InterfaceAddress[];
   #open = true;
 
@@ -19,6 +21,7 @@ export class FakeInterfaceAddresses implements InterfaceAddresses {
   }
 
   list(): readonly InterfaceAddress[] {
+    this.lists += 1;
     if (!this.#open) throw new SysError({ code: "EBADF", syscall: "recv" });
     return this.#addresses;
   }

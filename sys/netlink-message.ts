@@ -13,7 +13,7 @@ import { MAC_LENGTH, macAddressFromBytes } from "../wire/mac-address.ts";
 import type { MacAddress } from "../wire/mac-address.ts";
 
 /** Bytes of the header of each message: length, type, flags, sequence, port id. */
-const HEADER_LENGTH = 16;
+export const HEADER_LENGTH = 16;
 /** Bytes of `struct ifinfomsg`. */
 const LINK_HEADER_LENGTH = 16;
 /** Bytes of `struct ifaddrmsg`. */
@@ -30,10 +30,12 @@ const RTM_GETLINK = 18;
 const RTM_NEWADDR = 20;
 const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
-const NLM_F_REQUEST = 0x001;
-const NLM_F_DUMP = 0x300;
+/** Flag of a request. */
+export const NLM_F_REQUEST = 0x001;
+/** Flags of a request for everything (NLM_F_ROOT and NLM_F_MATCH). */
+export const NLM_F_DUMP = 0x300;
 /** Set by the kernel in a dump's messages after the list changed under it. */
-const NLM_F_DUMP_INTR = 0x010;
+export const NLM_F_DUMP_INTR = 0x010;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MASTER = 10;
@@ -86,6 +88,10 @@ export type NetlinkMessage =
   | { readonly kind: "link"; readonly link: Link }
   | { readonly kind: "linkRemoved"; readonly index: number }
   | { readonly kind: "address" | "addressRemoved"; readonly address: InterfaceAddress }
+  | NetlinkControlMessage;
+
+/** What the kernel says of the conversation itself. */
+export type NetlinkControlMessage =
   /** End of a dump. */
   | { readonly kind: "done" }
   /** An answer to a request of ours; errno is 0 for an acknowledgement. */
@@ -113,24 +119,45 @@ export function encodeAddressDumpRequest(sequence: number, order: ByteOrder, of:
  * @throws DecodeError when a length lies.
  */
 export function decodeNetlinkMessages(bytes: Uint8Array, order: ByteOrder): NetlinkMessage[] {
-  const reader = new ByteReader(bytes, { clause: "netlink(7)", order });
   const messages: NetlinkMessage[] = [];
+  forEachNetlinkMessage(bytes, order, ({ type, flags, body }) => {
+    if ((flags & NLM_F_DUMP_INTR) !== 0) messages.push({ kind: "overrun" });
+    const message = decodeBody(type, body);
+    if (message !== undefined) messages.push(message);
+  });
+  return messages;
+}
+
+/** Calls `take` with each message of what one `recv` gave. @throws DecodeError when a length lies, and what `take` throws */
+export function forEachNetlinkMessage(bytes: Uint8Array, order: ByteOrder, take: (message: { readonly type: number; readonly flags: number; readonly body: ByteReader }) => void): void {
+  const reader = new ByteReader(bytes, { clause: "netlink(7)", order });
   while (reader.remaining >= HEADER_LENGTH) {
     const length = reader.u32();
     if (length < HEADER_LENGTH) throw reader.error(`message of ${length} bytes is shorter than its header`);
     const type = reader.u16();
     const flags = reader.u16();
     reader.skip(HEADER_LENGTH - 8);
-    if ((flags & NLM_F_DUMP_INTR) !== 0) messages.push({ kind: "overrun" });
-    const message = decodeBody(type, reader.within(length - HEADER_LENGTH));
-    if (message !== undefined) messages.push(message);
+    take({ type, flags, body: reader.within(length - HEADER_LENGTH) });
     reader.skip(Math.min(padding(length), reader.remaining));
   }
   if (reader.remaining > 0) throw reader.error("rest is shorter than a header");
-  return messages;
 }
 
 function decodeBody(type: number, body: ByteReader): NetlinkMessage | undefined {
+  switch (type) {
+    case RTM_NEWLINK:
+    case RTM_DELLINK:
+      return decodeLink(type, body);
+    case RTM_NEWADDR:
+    case RTM_DELADDR:
+      return decodeAddress(type, body);
+    default:
+      return decodeControlMessage(type, body);
+  }
+}
+
+/** What a message says of the conversation itself; undefined when it is of another type. @throws DecodeError when it is too short */
+export function decodeControlMessage(type: number, body: ByteReader): NetlinkControlMessage | undefined {
   switch (type) {
     case NLMSG_DONE:
       return { kind: "done" };
@@ -139,12 +166,6 @@ function decodeBody(type: number, body: ByteReader): NetlinkMessage | undefined 
     case NLMSG_ERROR:
       // The field is a negative errno: turning the sign of its 32 bits gives errno.
       return { kind: "error", errno: -(body.u32() | 0) | 0 };
-    case RTM_NEWLINK:
-    case RTM_DELLINK:
-      return decodeLink(type, body);
-    case RTM_NEWADDR:
-    case RTM_DELADDR:
-      return decodeAddress(type, body);
     default:
       return undefined;
   }
@@ -224,7 +245,8 @@ function decodeAttributes(body: ByteReader): LinkAttributes {
   return found;
 }
 
-function forEachAttribute(body: ByteReader, take: (type: number, value: ByteReader) => void): void {
+/** Calls `take` with each attribute of the rest of a message. @throws DecodeError when a length lies, and what `take` throws */
+export function forEachAttribute(body: ByteReader, take: (type: number, value: ByteReader) => void): void {
   while (body.remaining >= ATTRIBUTE_HEADER_LENGTH) {
     const length = body.u16();
     if (length < ATTRIBUTE_HEADER_LENGTH) throw body.error(`attribute of ${length} bytes is shorter than its header`, "rtnetlink(7)");

@@ -4,6 +4,7 @@
 
 import { decodeEchoReply, EchoType, internetChecksum } from "../../sys/icmp-echo.ts";
 import { decodeNetlinkMessages, encodeAddressDumpRequest, encodeLinkDumpRequest } from "../../sys/netlink-message.ts";
+import { decodeRouteMessages, encodeRouteDumpRequest } from "../../sys/route-message.ts";
 import { parseIpv4Gateways, parseIpv6Gateways } from "../../sys/routes.ts";
 import type { DefaultGateway } from "../../sys/routes.ts";
 import { AF_INET, AF_INET6, decodeSocketAddress, encodeSocketAddress } from "../../sys/socket-address.ts";
@@ -82,6 +83,37 @@ const netlink: FuzzTarget = {
   },
 };
 
+/** What the kernel says of IPv6's default route: header, rtmsg, RTA_PRIORITY, RTA_OIF, and a gateway or two next hops. */
+function routeMessage(type: number, flags: number, hops: "one" | "two"): Uint8Array {
+  const gateway = Uint8Array.of(0xfe, 0x80, ...new Uint8Array(13), 1);
+  const writer = new ByteWriter(200, "little").u32(hops === "one" ? 64 : 104).u16(type).u16(flags).u32(1).u32(0);
+  writer.u8(10).u8(0).u8(0).u8(0).u8(254).u8(9).u8(0).u8(1).u32(0);
+  writer.u16(8).u16(6).u32(1024).u16(8).u16(4).u32(2);
+  if (hops === "one") return writer.u16(20).u16(5).bytes(gateway).finish();
+  writer.u16(60).u16(9);
+  for (const index of [2, 3]) writer.u16(28).u8(0).u8(0).u32(index).u16(20).u16(5).bytes(gateway);
+  return writer.finish();
+}
+
+const routeMessages: FuzzTarget = {
+  name: "netlink-routes",
+  seeds: () => [
+    ...[24, 25].flatMap((type) => (["one", "two"] as const).map((hops) => routeMessage(type, 0x400, hops))),
+    Uint8Array.of(...routeMessage(24, 2, "two"), ...routeMessage(24, 0x12, "one"), ...routeMessage(25, 0, "one")),
+    encodeRouteDumpRequest(1, "little"),
+    new ByteWriter(20, "little").u32(20).u16(3).u16(2).u32(1).u32(0).u32(0).finish(),
+  ],
+  run(bytes) {
+    const messages = decodeRouteMessages(bytes, "little");
+    check(messages.length <= (2 * bytes.length) / 16, "more messages than headers fit");
+    for (const message of messages) {
+      if (message.kind !== "route") continue;
+      check(message.route.hops.length <= bytes.length / 16, "more gateways than addresses fit");
+      for (const { address } of message.route.hops) check(isCanonical(address, "IPv6"), "a gateway that is none");
+    }
+  },
+};
+
 const zeros = "0".repeat(32);
 const IPV4_TABLE = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\neth1\t00000000\t0200090A\t0003\t0\t0\t200\t00000000\t0\t0\t0\neth0\t0000090A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
 const IPV6_TABLE = `${zeros} 00 ${zeros} 00 fe80000000000000000000000000abcd 00000400 00000001 00000000 00000003     eth0\n`;
@@ -122,6 +154,7 @@ export const systemTargets: readonly FuzzTarget[] = [
   echo("IPv4", () => [echoReply("IPv4"), echoReply("IPv4", 12)]),
   echo("IPv6", () => [echoReply("IPv6")]),
   netlink,
+  routeMessages,
   routes,
   socketAddress,
 ];
