@@ -11,11 +11,12 @@ import { type Change, Informer } from "../kube/informer.ts";
 import { countVerdicts, type SharedMetrics } from "../kube/metrics.ts";
 import { configurationStates, type CustomResource, ipAddressPools, type KubeObject, type Namespace, namespaces, type Node, nodes, type Service, services } from "../kube/objects.ts";
 import { stripFor } from "../kube/strip.ts";
-import { WorkQueue } from "../kube/work-queue.ts";
+import { type Verdict, WorkQueue } from "../kube/work-queue.ts";
 import { type Clock, sleep, type Timer } from "../sys/clock.ts";
 import type { Logger } from "../sys/log.ts";
 import type { Random } from "../sys/random.ts";
 import { Allocator } from "./allocator/allocator.ts";
+import { PoolTable } from "./allocator/pool-table.ts";
 import { registerAllocatorMetrics } from "./metrics.ts";
 import { PoolWriter } from "./pool-writer.ts";
 import { CONFIGURATION_STATE, stripConfigurationState } from "./reconcile/configuration-state.ts";
@@ -28,6 +29,8 @@ import { ServiceWorker } from "./service-worker.ts";
 const REREAD_MS = 500;
 /** Longest wait for the caches that the pools' conditions need besides: a right or a kind may be missing (milliseconds). */
 const NEIGHBOURS_MS = 5000;
+/** How long pools that would take an address away wait for the rest of what is being applied: a split comes one pool after the other (milliseconds). */
+const REST_MS = 500;
 const CONFIGURATION_KEY = "configuration";
 
 export interface ControllerOptions {
@@ -64,6 +67,8 @@ export class Controller {
   #stopped = false;
   /** Canonical text of the pools that run; undefined while no valid configuration was seen. */
   #running: string | undefined;
+  /** Until when pools that would take an address away are kept waiting (the clock's `now`). */
+  #restUntil: number | undefined;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
@@ -156,7 +161,7 @@ export class Controller {
     this.#poolWriter.run();
   }
 
-  async #configure(): Promise<"done"> {
+  async #configure(): Promise<Verdict> {
     if (!this.#leading) {
       this.#note(this.#parse());
       return "done";
@@ -167,9 +172,28 @@ export class Controller {
     if (this.#stopped) return "done";
     const result = this.#parse();
     this.#note(result);
-    if (result.kind === "valid") this.#apply(result.config.pools, newer);
-    else this.#refuse(result.errors);
+    if (result.kind !== "valid") {
+      this.#restUntil = undefined;
+      this.#refuse(result.errors);
+      return "done";
+    }
+    const { pools } = result.config;
+    const now = this.#options.clock.now();
+    this.#restUntil = this.#takeAway(pools) ? (this.#restUntil ?? now + REST_MS) : now;
+    if (this.#restUntil > now) return { kind: "retryAfter", ms: this.#restUntil - now };
+    this.#restUntil = undefined;
+    this.#apply(pools, newer);
     return "done";
+  }
+
+  /** Whether a holder would lose an address by these pools. */
+  #takeAway(pools: ReadonlyMap<string, Pool>): boolean {
+    const table = new PoolTable(pools);
+    for (const { addresses } of this.#allocator.holdings().values()) {
+      const owners = new Set(addresses.map((address) => table.find(address)?.state));
+      if (owners.size > 1 || owners.has(undefined)) return true;
+    }
+    return false;
   }
 
   #parse(): ConfigResult {

@@ -15,7 +15,7 @@ export class LateClient implements KubeClient {
   readonly delete: KubeClient["delete"];
   readonly probe: KubeClient["probe"];
   /** Called after each patch, before its answer. */
-  onPatched: () => void = () => {};
+  onPatched: (name: ObjectName, plural: string) => void = () => {};
   /** What is heard of a patch whose answer gets lost. */
   lostAnswer = new KubeError({ code: 0, reason: "Unreachable", message: "the answer got lost" });
   /** How many answers to patches of Services get lost from now on; the patches are carried out. */
@@ -59,7 +59,7 @@ export class LateClient implements KubeClient {
     if (options?.maySend?.() === false) throw notSent();
     await this.#change(type.plural);
     const answer = await this.#inner.patch(type, name, patch, { ...options, maySend: () => true });
-    this.onPatched();
+    this.onPatched(name, type.plural);
     if (type.plural === "services" && this.answersToLose-- > 0) throw this.lostAnswer;
     await this.#wait(`patch ${type.plural}`);
     return answer;

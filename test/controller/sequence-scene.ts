@@ -36,8 +36,8 @@ export class Scene {
   readonly #shapes = new Map<string, Shape>();
   #client: SceneClient | undefined;
   #controller: Controller | undefined;
-  /** Called after each patch, before its answer. */
-  onPatched: () => void = () => {};
+  /** Called after each patch of a Service, before its answer. */
+  onPatched: (name: string) => void = () => {};
 
   /** A cluster with the pool "p", and a controller that leads. */
   static async begin(): Promise<Scene> {
@@ -50,7 +50,7 @@ export class Scene {
   /** Starts a controller that leads. */
   async takeOver(): Promise<void> {
     this.#client = new SceneClient(this.world.client);
-    this.#client.onPatched = () => this.onPatched();
+    this.#client.onPatched = ({ name }, plural) => (plural === "services" ? this.onPatched(name) : undefined);
     this.#controller = await this.world.lead({ client: this.#client });
   }
 
