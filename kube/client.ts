@@ -15,7 +15,7 @@ export class KubeError extends Error {
   override readonly name = "KubeError";
   /** HTTP status (404, 409, 410, 422, 429, 5xx); 0 when no answer came. */
   readonly code: number;
-  /** `reason` of the Status object, e.g. "Conflict", "AlreadyExists"; "Unreachable" when no answer came, "NotSent" when nothing was asked. */
+  /** `reason` of the Status object, e.g. "Conflict", "AlreadyExists"; "Unreachable" when no answer came, "Silent" when a watch said nothing for long, "NotSent" when nothing was asked. */
   readonly reason: string;
   /** Seconds the server asks to wait (Retry-After), when it did. */
   readonly retryAfterSeconds: number | undefined;

@@ -104,9 +104,9 @@ export class FakeKubeClient implements KubeClient {
     if (hanging) this.#watches.mute();
   }
 
-  /** Ends every open watch, as a server does at its timeout. */
-  endWatches(): void {
-    this.#watches.end();
+  /** Ends every open watch, as a server does at its timeout, or with an error. */
+  endWatches(error?: KubeError): void {
+    this.#watches.end(error);
   }
 
   /** Forgets the history: a watch from an older version gets 410. */

@@ -170,7 +170,7 @@ describe("HTTP client", () => {
     const client = await connect((_request, response) => void response.writeHead(200).write(`${JSON.stringify({ type: "ADDED", object: node })}\n`), { clock, watchIdleMs: 1_000 });
     const events = client.watch(nodes, { resourceVersion: "1", signal: new AbortController().signal })[Symbol.asyncIterator]();
     await events.next();
-    const failed = expect(events.next()).rejects.toMatchObject({ code: 0, message: expect.stringContaining("silent for 1 s") });
+    const failed = expect(events.next()).rejects.toMatchObject({ code: 0, reason: "Silent", message: expect.stringContaining("silent for 1 s") });
     await clock.advance(1_000);
     await failed;
   });

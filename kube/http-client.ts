@@ -24,7 +24,7 @@ export interface KubeClientOptions {
   readonly connectMs?: number;
   /** Requests in flight at once, watches not counted; 16 by default. */
   readonly maxInFlight?: number;
-  /** A watch that is silent for so long is taken for dead; bookmarks come every minute. 150,000 by default. */
+  /** A watch that is silent for so long is taken for dead; bookmarks come every minute, where something happens or etcd tells its progress. 150,000 by default. */
   readonly watchIdleMs?: number;
 }
 
@@ -115,7 +115,7 @@ class HttpKubeClient implements KubeClient {
     try {
       const response = await this.#connection.stream({ method: "GET", path, timeoutMs: this.#requestTimeoutMs, signal });
       options.onOpen?.();
-      const silence = new Silence({ clock: this.#clock, ms: this.#watchIdleMs, onSilent: (error) => void response.destroy(error) });
+      const silence = new Silence({ clock: this.#clock, ms: this.#watchIdleMs, server: this.#connection.server, onSilent: (error) => void response.destroy(error) });
       try {
         const splitter = new LineSplitter();
         for await (const chunk of response as AsyncIterable<Buffer>) {
@@ -195,13 +195,21 @@ const patchTypes = {
   apply: "application/apply-patch+yaml",
 } as const;
 
+interface SilenceOptions {
+  readonly clock: Clock;
+  readonly ms: number;
+  /** Who is silent, for the message. */
+  readonly server: string;
+  readonly onSilent: (error: KubeError) => void;
+}
+
 /** Calls `onSilent` when nothing has broken the silence for `ms`. */
 class Silence {
-  readonly #options: { readonly clock: Clock; readonly ms: number; readonly onSilent: (error: Error) => void };
+  readonly #options: SilenceOptions;
   #timer: { cancel(): void };
   #brokenAt: number;
 
-  constructor(options: { readonly clock: Clock; readonly ms: number; readonly onSilent: (error: Error) => void }) {
+  constructor(options: SilenceOptions) {
     this.#options = options;
     this.#brokenAt = options.clock.now();
     this.#timer = this.#arm(options.ms);
@@ -220,7 +228,7 @@ class Silence {
     return this.#options.clock.after(ms, () => {
       const left = this.#brokenAt + this.#options.ms - this.#options.clock.now();
       if (left > 0) this.#timer = this.#arm(left);
-      else this.#options.onSilent(new Error(`a watch was silent for ${this.#options.ms / 1000} s`));
+      else this.#options.onSilent(new KubeError({ code: 0, reason: "Silent", message: `API server ${this.#options.server}: a watch was silent for ${this.#options.ms / 1000} s` }));
     });
   }
 }

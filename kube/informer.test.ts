@@ -213,6 +213,35 @@ describe("Informer", () => {
     expect(seen).toEqual([true, false, true, false]);
   });
 
+  test("an idle watch that is cut time and again follows all the while, is open again at once, and is worth no warning", async () => {
+    const told: string[] = [];
+    const note = (level: string) => (event: string): void => void told.push(`${level} ${event}`);
+    const following: boolean[] = [];
+    const { client, clock, informer } = setUp({ log: { ...silentLogger, info: note("info"), warn: note("warn") }, onFollowing: () => void following.push(informer.isFollowing) });
+    informer.start();
+    await clock.advance(0);
+    const silent = new KubeError({ code: 0, reason: "Silent", message: "a watch was silent for 150 s" });
+    for (let cut = 0; cut < 10; cut += 1) {
+      await clock.advance(150_000);
+      client.endWatches(silent);
+      await clock.advance(250);
+      expect(client.openWatches, `after cut ${cut}`).toBe(1);
+    }
+    expect(following).toEqual([true]);
+    expect(told).toEqual([]);
+    await clock.advance(150_000);
+    client.endWatches(silent);
+    client.outage(true);
+    await clock.advance(5_000);
+    client.outage(false);
+    await clock.advance(15_000);
+    client.bookmark();
+    await clock.advance(0);
+    expect(told).toEqual(["warn watchFailed", "info watchRecovered"]);
+    expect(following).toEqual([true, false, true]);
+    await informer.stop();
+  });
+
   test("a watch that hangs goes on after reconnect, from where it was, and a wait is cut short", async () => {
     const { client, clock, informer, told } = setUp();
     client.put(services, service("a"));

@@ -56,6 +56,8 @@ export class Informer<T extends KubeObject> {
   #isFollowing = false;
   #lastContactMs: number | undefined;
   #failures = 0;
+  /** Whether the log has been told of these failures. */
+  #isWarned = false;
   /** A list that succeeds mends nothing when it is the watch that fails: else a refused watch would make lists without end. */
   #failedToWatch = false;
   #running: Promise<void> = Promise.resolve();
@@ -131,12 +133,16 @@ export class Informer<T extends KubeObject> {
     while (!this.#abort.signal.aborted) {
       this.#attempt = new AbortController();
       const { signal } = this.#attempt;
+      let openedMs: number | undefined;
       try {
         version ??= await this.#relist(signal);
         if (!this.#failedToWatch) this.#recovered();
         const startedMs = this.#options.clock.now();
         let heard = false;
-        const onOpen = (): void => this.#setFollowing(!signal.aborted);
+        const onOpen = (): void => {
+          openedMs = this.#options.clock.now();
+          this.#setFollowing(!signal.aborted);
+        };
         const events = this.#options.client.watch(this.#options.type, { ...this.#list, resourceVersion: version, signal, onOpen });
         for await (const event of events) {
           if (signal.aborted) break;
@@ -151,6 +157,8 @@ export class Informer<T extends KubeObject> {
         }
       } catch (error) {
         if (signal.aborted) continue;
+        // What was open for a while had worked, also when there was nothing to say: its end is a first failure.
+        if (openedMs !== undefined && this.#options.clock.now() - openedMs >= shortWatchMs) this.#recovered();
         this.#failedToWatch = version !== undefined;
         if (needsRelist(error)) version = undefined;
         await this.#waitAfterFailure(error, signal);
@@ -212,7 +220,8 @@ export class Informer<T extends KubeObject> {
 
   #recovered(): void {
     this.#failedToWatch = false;
-    if (this.#failures > 0) this.#options.log.info("watchRecovered", { kind: this.#options.type.kind, failures: this.#failures });
+    if (this.#isWarned) this.#options.log.info("watchRecovered", { kind: this.#options.type.kind, failures: this.#failures });
+    this.#isWarned = false;
     this.#failures = 0;
   }
 
@@ -234,9 +243,11 @@ export class Informer<T extends KubeObject> {
     const waitMs = Math.max(full / 2 + (full / 2) * random.next(), Math.min(asked, maxBackoffMs));
     this.#failures += 1;
     const fields = { kind: type.kind, waitMs: Math.round(waitMs), reason: error ?? "the server closed the watch at once" };
-    // One warning per outage; the recovery is logged too.
-    if (this.#failures === 1) log.warn("watchFailed", fields);
-    else log.debug("watchFailed", fields);
+    // One warning per outage; the recovery is logged too. Where nothing happens and no bookmark comes, silence is no outage.
+    const isIdle = this.#failures === 1 && error instanceof KubeError && error.reason === "Silent";
+    if (this.#isWarned || isIdle) log.debug("watchFailed", fields);
+    else log.warn("watchFailed", fields);
+    this.#isWarned ||= !isIdle;
     await sleep(clock, waitMs, signal);
   }
 }
