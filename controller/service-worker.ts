@@ -255,13 +255,14 @@ export class ServiceWorker {
   #plan(service: Service): ServicePlan {
     const { allocator, clock, lbClass, namespaceLabels, onPoolUse } = this.#options;
     const key = keyOf(service);
+    const { revision } = allocator;
     const before = allocator.holding(key);
     const plan = planService(service, { allocator, lbClass, now: rfc3339Seconds(clock.wallMs()), namespaceLabels });
     if (plan.waiting) this.#waiting.add(service, plan.sharing);
     else this.#awaitNothing(key);
     const after = allocator.holding(key);
     if (before !== undefined && after !== undefined && before.sharing !== after.sharing) this.#renewed.push(...after.addresses);
-    if (before !== after) for (const pool of new Set([before?.pool, after?.pool])) if (pool !== undefined) onPoolUse(pool);
+    if (allocator.revision !== revision) for (const pool of new Set([before?.pool, after?.pool])) if (pool !== undefined) onPoolUse(pool);
     return plan;
   }
 
@@ -302,9 +303,9 @@ export class ServiceWorker {
       if (!freed.some((address) => allocator.isOpen(address, sharing))) continue;
       const cached = this.#options.services.get(key);
       if (cached === undefined) continue;
-      const before = allocator.holding(key);
+      const { revision } = allocator;
       this.#plan(this.#freshest(cached));
-      if (allocator.holding(key) !== before) this.#queue.add(key);
+      if (allocator.revision !== revision) this.#queue.add(key);
     }
     this.#afterRenewals();
     this.#lookLater();

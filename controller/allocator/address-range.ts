@@ -5,7 +5,8 @@
  */
 import type { IpAddress, IpFamily, IpRange } from "../../wire/ip-address.ts";
 import { HolderPages } from "./holder-pages.ts";
-import { type Offset, OffsetTable } from "./offset-table.ts";
+import { OffsetTable } from "./offset-table.ts";
+import { type Offset, widthFor } from "./offset-words.ts";
 import type { SharedAddress } from "./sharing.ts";
 
 /** Who is on an address: one Service that has it for itself, or any number. */
@@ -21,6 +22,8 @@ export class AddressRange {
   readonly last: bigint;
   /** Addresses of the range that may be handed out. */
   readonly usable: bigint;
+  /** Words of an offset. */
+  readonly width: number;
   readonly #skipBuggy: boolean;
   readonly #pages: HolderPages<Occupant>;
   /** What is above the watermark of the pages. */
@@ -38,6 +41,7 @@ export class AddressRange {
     const isExcluded = this.#skipBuggy ? (offset: number): boolean => isBuggy((firstOctet + offset) % Number(OCTET)) : undefined;
     // The watermark moves by a page for as many addresses handed out, and gets nowhere near 2^53.
     this.#pages = new HolderPages(size > MAX_EXACT ? Number.MAX_SAFE_INTEGER : Number(size - 1n), isExcluded);
+    this.width = widthFor(size);
     this.#beyond = new OffsetTable(size);
   }
 

@@ -306,7 +306,7 @@ describe("against a model that walks every address", () => {
               break;
             }
           }
-          const held = [...allocator.holdings()].map(([service, holding]) => [service, formatIpAddress(holding.addresses[0] ?? parseIpAddress("::"))]);
+          const held = [...allocator.holdings().values()].map(({ service, addresses: [first] }) => [service, formatIpAddress(first ?? parseIpAddress("::"))]);
           expect(held.toSorted()).toEqual([...model.held].toSorted());
           for (const each of model.pools) {
             const inUse = each.addresses.filter((address) => [...model.held.values()].includes(address)).length;

@@ -16,6 +16,7 @@ import { compareIpAddresses, type IpAddress, type IpFamily } from "../../wire/ip
 import type { Occupant } from "./address-range.ts";
 import type { AllocationRequest, AllocationResult, Holding, Refusal } from "./allocation.ts";
 import { HeldAddresses } from "./held-addresses.ts";
+import { HoldingTable } from "./holding-table.ts";
 import { type AddressCount, addressAt, moveOut, type PoolState, PoolTable, settleIn, type Spot } from "./pool-table.ts";
 import { type ClashRefusal, quoteList, refusalOf, refuse } from "./refusals.ts";
 import { sameTerms, SharedAddress, type SharingClash, type SharingTerms } from "./sharing.ts";
@@ -25,30 +26,31 @@ const NO_ADDRESSES: readonly IpAddress[] = [];
 
 export class Allocator {
   #table = new PoolTable(new Map());
-  readonly #holdings = new Map<string, HeldAddresses>();
+  #holdings = new HoldingTable([]);
   /** Addresses that a Service gave up but may still show in its status. */
   readonly #leaving = new Map<string, readonly IpAddress[]>();
   #revision = 0;
 
   /**
    * Takes new pools. A holder whose addresses all lie in one pool of the new ones keeps them, under whatever name that
-   * pool has now; the others lose theirs (which then are leaving). Returns the Services that lost. O(holders).
+   * pool has now; the others lose theirs (which then are leaving). Returns the Services that lost, by name. O(holders).
    */
   setPools(pools: ReadonlyMap<string, Pool>): string[] {
     this.#table = new PoolTable(pools);
     const lost: string[] = [];
-    for (const [service, holding] of this.#holdings) {
-      const moved = this.#inOnePool(holding.addresses, holding.sharing);
+    const before = this.#holdings;
+    this.#holdings = new HoldingTable(this.#table.places);
+    for (const { service, addresses, sharing } of before.values()) {
+      const moved = this.#inOnePool(service, addresses, sharing);
       if (moved === undefined) {
-        this.#park(service, holding.addresses);
-        this.#holdings.delete(service);
+        this.#park(service, addresses);
         lost.push(service);
         continue;
       }
-      this.#put(service, moved);
+      this.#put(moved);
     }
     for (const [service, addresses] of this.#leaving) this.#keepAway(service, addresses);
-    return lost;
+    return lost.sort();
   }
 
   /** Grows whenever somebody comes to an address, leaves it or changes terms: a request may be refused for another reason then. */
@@ -76,13 +78,13 @@ export class Allocator {
     return this.#table.states.get(pool)?.count(family);
   }
 
-  /** What the Service holds, or undefined. */
+  /** What the Service holds, or undefined; another object for each call. */
   holding(service: string): Holding | undefined {
     return this.#holdings.get(service);
   }
 
-  /** All holders. */
-  holdings(): ReadonlyMap<string, Holding> {
+  /** All that is held, by whom. */
+  holdings(): Pick<HoldingTable, "size" | "values"> {
     return this.#holdings;
   }
 
@@ -130,9 +132,9 @@ export class Allocator {
       const spot = this.#table.locate(address);
       if (spot === undefined || this.#clash(spot, service, sharing, "stay") !== undefined) continue;
       if (adopted !== undefined && (spot.place.state !== adopted.place.state || adopted.hasFamily(address.family))) continue;
-      adopted = withSpot(adopted, spot, sharing);
+      adopted = withSpot(adopted, service, spot, sharing);
     }
-    if (adopted !== undefined) this.#hold(service, adopted);
+    if (adopted !== undefined) this.#hold(adopted, this.#holdings.get(service));
     return this.#holdings.get(service);
   }
 
@@ -146,21 +148,20 @@ export class Allocator {
   renew(service: string, terms: SharingTerms | undefined): void {
     const holding = this.#holdings.get(service);
     if (holding === undefined || sameTerms(holding.sharing, terms)) return;
-    this.#hold(service, new HeldAddresses(holding, holding.second, terms));
+    this.#hold(new HeldAddresses(service, holding, holding.second, terms), holding);
   }
 
   /** The Service gives up all it holds; `settle` frees it. Returns what it held, or undefined. */
   leave(service: string): Holding | undefined {
-    const holding = this.#holdings.get(service);
-    if (holding === undefined) return undefined;
-    this.#park(service, holding.addresses);
-    this.#holdings.delete(service);
+    const holding = this.#holdings.take(service);
+    if (holding !== undefined) this.#park(service, holding.addresses);
     return holding;
   }
 
   /** What the Service gave up and may still show. */
   leaving(service: string): readonly IpAddress[] {
-    return this.#leaving.get(service) ?? NO_ADDRESSES;
+    // Mostly nobody leaves, and then no name needs to be looked up.
+    return (this.#leaving.size === 0 ? undefined : this.#leaving.get(service)) ?? NO_ADDRESSES;
   }
 
   /**
@@ -187,11 +188,10 @@ export class Allocator {
 
   /** Frees what the Service holds and what it gave up, at once: it is gone. Returns as `settle`. */
   release(service: string): readonly IpAddress[] {
-    const held = this.#holdings.get(service);
+    const held = this.#holdings.take(service);
     const leaving = this.leaving(service);
     if (held !== undefined) {
       this.#revision += 1;
-      this.#holdings.delete(service);
       moveOut(held, service);
       if (held.second !== undefined) moveOut(held.second, service);
     }
@@ -207,23 +207,25 @@ export class Allocator {
    * success; on refusal it keeps what it holds. O(log n) in addresses, linear in the number of pools.
    */
   allocate(request: AllocationRequest): AllocationResult {
-    const found = request.addresses.length > 0 ? this.#findRequested(request) : this.#findAutomatic(request);
-    if (!("kind" in found)) this.#hold(request.service, found);
+    const held = this.#holdings.get(request.service);
+    const found = request.addresses.length > 0 ? this.#findRequested(request, held) : this.#findAutomatic(request, held);
+    if (!("kind" in found)) this.#hold(found, held);
     return "kind" in found ? found : { kind: "assigned", addresses: found.addresses, pool: found.pool };
   }
 
-  #hold(service: string, holding: HeldAddresses): void {
-    const before = this.#holdings.get(service);
+  #hold(holding: HeldAddresses, before: HeldAddresses | undefined): void {
+    const { service } = holding;
     if (before !== undefined) this.#park(service, before.spots.filter((spot) => !holding.includes(spot)).map(addressAt));
-    if (this.#leaving.has(service)) this.#takeBack(service, holding);
-    this.#put(service, holding);
+    if (this.leaving(service).length > 0) this.#takeBack(service, holding);
+    this.#put(holding);
   }
 
-  #put(service: string, holding: HeldAddresses): void {
+  #put(holding: HeldAddresses): void {
+    const { service } = holding;
     this.#revision += 1;
     settleIn(holding, service, holding.sharing);
     if (holding.second !== undefined) settleIn(holding.second, service, holding.sharing);
-    this.#holdings.set(service, holding);
+    this.#holdings.set(holding);
   }
 
   /** What the Service holds again does not leave. */
@@ -270,10 +272,10 @@ export class Allocator {
     return this.#holdings.get(service)?.includes(spot) === true;
   }
 
-  #findRequested(request: AllocationRequest): HeldAddresses | Refusal {
+  #findRequested(request: AllocationRequest, held: HeldAddresses | undefined): HeldAddresses | Refusal {
     const { addresses, service, sharing } = request;
     if (!matches(addresses, request.families)) return refuse("FamilyMismatch", `${quoteList(addresses)} does not match the ipFamily of the service`);
-    const found = this.#inOnePool(addresses, sharing);
+    const found = this.#inOnePool(service, addresses, sharing);
     if (found === undefined) {
       const stray = addresses.find((address) => this.poolOf(address) === undefined);
       if (stray !== undefined) return refuse("AddressNotInPool", `${quoteList([stray])} is not allowed in config`);
@@ -285,17 +287,17 @@ export class Allocator {
     }
     if (!request.admits(pool)) return refuse("PoolNotAllowed", `pool ${pool.name} not compatible for ip assignment`);
     for (const spot of found.spots) {
-      const clash = this.#clash(spot, service, sharing, this.#holds(service, spot) ? "stay" : "join");
+      const clash = this.#clash(spot, service, sharing, held?.includes(spot) === true ? "stay" : "join");
       if (clash !== undefined) return refusalOf(clash, addressAt(spot), service, sharing);
     }
     return found;
   }
 
-  #findAutomatic(request: AllocationRequest): HeldAddresses | Refusal {
+  #findAutomatic(request: AllocationRequest, held: HeldAddresses | undefined): HeldAddresses | Refusal {
     if (request.pool === undefined) {
       const { plain } = this.#table;
       const pinned = this.#pinned(request);
-      return this.#staying(request, pinned, plain) ?? this.#findInPools(request, pinned) ?? this.#findInPools(request, plain) ?? this.#exhausted(request, [...pinned, ...plain]);
+      return this.#staying(request, held, pinned, plain) ?? this.#findInPools(request, held, pinned) ?? this.#findInPools(request, held, plain) ?? this.#exhausted(request, [...pinned, ...plain]);
     }
     const state = this.#table.states.get(request.pool);
     if (state === undefined) return refuse("UnknownPool", `unknown pool "${request.pool}"`);
@@ -303,7 +305,7 @@ export class Allocator {
     if (!request.families.some((family) => state.has(family))) {
       return refuse("PoolHasNoSuchFamily", `no available IPs in pool ${request.pool}: it has no ${request.families.join(" or ")} addresses`);
     }
-    return this.#findInPools(request, [state]) ?? this.#exhausted(request, [state]);
+    return this.#findInPools(request, held, [state]) ?? this.#exhausted(request, [state]);
   }
 
   #exhausted(request: AllocationRequest, candidates: readonly PoolState[]): Refusal {
@@ -327,22 +329,22 @@ export class Allocator {
   }
 
   /** From the pool that the Service is in already, which can give it most without taking anything away. */
-  #staying(request: AllocationRequest, pinned: readonly PoolState[], plain: readonly PoolState[]): HeldAddresses | undefined {
-    const state = this.#holdings.get(request.service)?.place.state;
+  #staying(request: AllocationRequest, held: HeldAddresses | undefined, pinned: readonly PoolState[], plain: readonly PoolState[]): HeldAddresses | undefined {
+    const state = held?.place.state;
     if (state === undefined || !(pinned.includes(state) || plain.includes(state))) return undefined;
-    return this.#freeIn(request, state, request.families);
+    return this.#freeIn(request, held, state, request.families);
   }
 
   /** All families from the first of these pools that has them all, or else one where that is enough. */
-  #findInPools(request: AllocationRequest, states: readonly PoolState[]): HeldAddresses | undefined {
+  #findInPools(request: AllocationRequest, held: HeldAddresses | undefined, states: readonly PoolState[]): HeldAddresses | undefined {
     for (const state of states) {
-      const found = this.#freeIn(request, state, request.families);
+      const found = this.#freeIn(request, held, state, request.families);
       if (found !== undefined) return found;
     }
     if (request.families.length < 2 || !request.oneIsEnough) return undefined;
     for (const family of request.families) {
       for (const state of states) {
-        const found = this.#freeIn(request, state, [family]);
+        const found = this.#freeIn(request, held, state, [family]);
         if (found !== undefined) return found;
       }
     }
@@ -350,15 +352,14 @@ export class Allocator {
   }
 
   /** One address of each family from this pool; one that the Service holds there already stays, and stays the first. */
-  #freeIn(request: AllocationRequest, state: PoolState, families: readonly IpFamily[]): HeldAddresses | undefined {
+  #freeIn(request: AllocationRequest, held: HeldAddresses | undefined, state: PoolState, families: readonly IpFamily[]): HeldAddresses | undefined {
     const { service, sharing } = request;
-    const held = this.#holdings.get(service);
     let found = held?.place.state === state ? this.#kept(held, request, families) : undefined;
     for (const family of FAMILIES) {
       if (!families.includes(family) || found?.hasFamily(family) === true) continue;
       const spot = state.lowest(family, service, sharing);
       if (spot === undefined) return undefined;
-      found = withSpot(found, spot, sharing);
+      found = withSpot(found, service, spot, sharing);
     }
     return found;
   }
@@ -366,21 +367,21 @@ export class Allocator {
   /** What the Service may keep of what it holds, of these families. */
   #kept(held: HeldAddresses, { service, sharing }: AllocationRequest, families: readonly IpFamily[]): HeldAddresses | undefined {
     const [first, second] = held.spots.filter((spot) => families.includes(spot.place.range.family) && this.#clash(spot, service, sharing, "stay") === undefined);
-    return first === undefined ? undefined : new HeldAddresses(first, second, sharing);
+    return first === undefined ? undefined : new HeldAddresses(service, first, second, sharing);
   }
 
   /** The addresses, one or two, as one pool has them; undefined when none has all. */
-  #inOnePool([address, other]: readonly IpAddress[], sharing: SharingTerms | undefined): HeldAddresses | undefined {
+  #inOnePool(service: string, [address, other]: readonly IpAddress[], sharing: SharingTerms | undefined): HeldAddresses | undefined {
     const first = address === undefined ? undefined : this.#table.locate(address);
     const second = other === undefined ? undefined : this.#table.locate(other);
     if (first === undefined || (other !== undefined && second?.place.state !== first.place.state)) return undefined;
-    return new HeldAddresses(first, second, sharing);
+    return new HeldAddresses(service, first, second, sharing);
   }
 }
 
 /** With one more address, as the second where there is a first. */
-function withSpot(found: HeldAddresses | undefined, spot: Spot, sharing: SharingTerms | undefined): HeldAddresses {
-  return found === undefined ? new HeldAddresses(spot, undefined, sharing) : new HeldAddresses(found, spot, sharing);
+function withSpot(found: HeldAddresses | undefined, service: string, spot: Spot, sharing: SharingTerms | undefined): HeldAddresses {
+  return found === undefined ? new HeldAddresses(service, spot, undefined, sharing) : new HeldAddresses(service, found, spot, sharing);
 }
 
 function occupantAt({ place, offset }: Spot): Occupant | undefined {

@@ -1,6 +1,6 @@
 import type { IpAddress, IpFamily } from "../../wire/ip-address.ts";
 import type { Holding } from "./allocation.ts";
-import type { Offset } from "./offset-table.ts";
+import type { Offset } from "./offset-words.ts";
 import { type AddressPlace, addressAt, sameSpot, type Spot } from "./pool-table.ts";
 import type { SharingTerms } from "./sharing.ts";
 
@@ -9,6 +9,8 @@ import type { SharingTerms } from "./sharing.ts";
  * as a place and an offset, and made into an address only when somebody asks. Never changed; new pools need new ones.
  */
 export class HeldAddresses implements Holding, Spot {
+  /** Who holds them. */
+  readonly service: string;
   /** The first address. */
   readonly place: AddressPlace;
   readonly offset: Offset;
@@ -16,7 +18,8 @@ export class HeldAddresses implements Holding, Spot {
   readonly second: Spot | undefined;
   readonly sharing: SharingTerms | undefined;
 
-  constructor(first: Spot, second: Spot | undefined, sharing: SharingTerms | undefined) {
+  constructor(service: string, first: Spot, second: Spot | undefined, sharing: SharingTerms | undefined) {
+    this.service = service;
     this.place = first.place;
     this.offset = first.offset;
     this.second = second;

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { describe, it } from "vitest";
-import { type Offset, OffsetTable } from "./offset-table.ts";
+import { OffsetTable } from "./offset-table.ts";
+import type { Offset } from "./offset-words.ts";
 
 function offsetOf(value: bigint): Offset {
   return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;

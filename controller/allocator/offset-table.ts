@@ -6,9 +6,7 @@
  * A key is as many of the offset's 32-bit words, from the lowest on, as tell the offsets of the range apart: one in a /8,
  * two in a /64, four in a range wider than that. Memory is O(entries): a table that gets empty halves itself.
  */
-
-/** Distance of an address from the first one of its range: a number as far as numbers are exact (2^53-1), a bigint beyond. */
-export type Offset = number | bigint;
+import { loadWords, type Offset, widthFor, words } from "./offset-words.ts";
 
 /** Keys and values are this many at least. */
 const MIN_CAPACITY = 16;
@@ -16,13 +14,6 @@ const MIN_CAPACITY = 16;
 const MAX_LOAD = 0.75;
 /** Emptiest before it halves; far enough from half of the above that a few come and go without effect. */
 const MIN_LOAD = 0.15;
-
-/** The offset that is looked up, as words, the lowest first. One for all tables: it is filled and read within one call. */
-const wanted = new Uint32Array(4);
-const half = new BigUint64Array(1);
-const halfWords = new Uint32Array(half.buffer);
-/** Which of the two words of a 64-bit number is the lower one on this machine. */
-const LOWER = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? 0 : 1;
 
 export class OffsetTable<T> {
   /** Words of a key. */
@@ -32,12 +23,16 @@ export class OffsetTable<T> {
   #keys: Uint32Array;
   /** By slot; a slot with undefined is empty, whatever its key says. */
   #values: (T | undefined)[];
+  /** The offset last searched for, and the slot where it is or, while it is not there, would go. */
+  #lastOffset: Offset = 0;
+  #lastSlot: number;
 
   /** @param size number of addresses in the range: offsets are below it. */
   constructor(size: bigint) {
-    this.#width = size <= 2n ** 32n ? 1 : size <= 2n ** 64n ? 2 : 4;
+    this.#width = widthFor(size);
     this.#keys = new Uint32Array(MIN_CAPACITY * this.#width);
     this.#values = emptySlots(MIN_CAPACITY);
+    this.#lastSlot = this.#search(0);
   }
 
   /** Number of entries. */
@@ -58,7 +53,8 @@ export class OffsetTable<T> {
   set(offset: Offset, value: T): void {
     const slot = this.#find(offset);
     if (this.#values[slot] === undefined) {
-      for (let word = 0; word < this.#width; word++) this.#keys[slot * this.#width + word] = wanted[word] ?? 0;
+      loadWords(offset, this.#width);
+      for (let word = 0; word < this.#width; word++) this.#keys[slot * this.#width + word] = words[word] ?? 0;
       this.#size++;
     }
     this.#values[slot] = value;
@@ -73,19 +69,30 @@ export class OffsetTable<T> {
     this.#size--;
     this.#close(slot);
     if (this.#size < MIN_LOAD * this.capacity && this.capacity > MIN_CAPACITY) this.#resize(this.capacity / 2);
+    else this.#lastSlot = this.#search(offset);
     return value;
   }
 
-  /** The slot that the offset is in, or the empty one where it would go. Leaves its words in `wanted`. */
+  /** The slot that the offset is in, or the empty one where it would go. */
   #find(offset: Offset): number {
-    loadWanted(offset, this.#width);
-    let slot = this.#home(wanted, 0);
-    while (this.#values[slot] !== undefined && !this.#isWanted(slot)) slot = (slot + 1) & this.#mask;
+    // Callers ask who is there before they change it.
+    if (offset !== this.#lastOffset) {
+      this.#lastSlot = this.#search(offset);
+      this.#lastOffset = offset;
+    }
+    return this.#lastSlot;
+  }
+
+  #search(offset: Offset): number {
+    loadWords(offset, this.#width);
+    let slot = this.#home(words, 0);
+    while (this.#values[slot] !== undefined && !this.#isLoaded(slot)) slot = (slot + 1) & this.#mask;
     return slot;
   }
 
-  #isWanted(slot: number): boolean {
-    for (let word = 0; word < this.#width; word++) if (this.#keys[slot * this.#width + word] !== wanted[word]) return false;
+  /** Whether the slot has the key whose words are loaded. */
+  #isLoaded(slot: number): boolean {
+    for (let word = 0; word < this.#width; word++) if (this.#keys[slot * this.#width + word] !== words[word]) return false;
     return true;
   }
 
@@ -123,27 +130,15 @@ export class OffsetTable<T> {
       for (let word = 0; word < this.#width; word++) this.#keys[slot * this.#width + word] = keys[old * this.#width + word] ?? 0;
       this.#values[slot] = value;
     }
+    this.#lastSlot = this.#search(this.#lastOffset);
   }
 }
 
-function emptySlots<T>(count: number): (T | undefined)[] {
-  return Array.from<T | undefined>({ length: count }).fill(undefined);
-}
-
-function loadWanted(offset: Offset, width: number): void {
-  if (typeof offset === "number") {
-    wanted[0] = offset;
-    wanted[1] = offset / 2 ** 32;
-    wanted[2] = 0;
-    wanted[3] = 0;
-    return;
-  }
-  for (let word = 0, rest = offset; word < width; word += 2, rest >>= 64n) {
-    // Storing takes the number modulo 2^64.
-    half[0] = rest;
-    wanted[word] = halfWords[LOWER] ?? 0;
-    wanted[word + 1] = halfWords[1 - LOWER] ?? 0;
-  }
+/** So many slots with nothing in them, made at once rather than one by one. */
+export function emptySlots<T>(count: number): (T | undefined)[] {
+  const slots: (T | undefined)[] = [];
+  slots.length = count;
+  return slots.fill(undefined);
 }
 
 /** Spreads words over 32 bits. The finish of MurmurHash3 (Appleby, public domain), in which every bit changes every other. */

@@ -6,7 +6,7 @@ import type { Pool } from "../../config/config.ts";
 import type { IpAddress, IpFamily } from "../../wire/ip-address.ts";
 import { AddressRange, type Occupant } from "./address-range.ts";
 import { LowestSet } from "./lowest-set.ts";
-import type { Offset } from "./offset-table.ts";
+import type { Offset } from "./offset-words.ts";
 import { comparePlaces, SharedAddress, SharedIndex, type SharingTerms } from "./sharing.ts";
 
 /** Largest count that a status field can carry (int64). */
@@ -25,6 +25,8 @@ export interface AddressPlace {
   readonly range: AddressRange;
   /** Of the range, among those of its pool and family. */
   readonly index: number;
+  /** Of the range, among all. */
+  readonly number: number;
 }
 
 /** One address of a pool. */
@@ -49,8 +51,8 @@ class FamilyRanges {
   readonly shared = new SharedIndex();
   readonly #withFree = new LowestSet();
 
-  add(state: PoolState, range: AddressRange): AddressPlace {
-    const place = { state, range, index: this.places.length };
+  add(state: PoolState, range: AddressRange, number: number): AddressPlace {
+    const place = { state, range, index: this.places.length, number };
     this.places.push(place);
     this.#withFree.add(place.index);
     return place;
@@ -81,8 +83,9 @@ export class PoolState {
     this.pool = pool;
   }
 
-  addRange(range: AddressRange): AddressPlace {
-    return this.#families[range.family].add(this, range);
+  /** @param number which of all ranges it is. */
+  addRange(range: AddressRange, number: number): AddressPlace {
+    return this.#families[range.family].add(this, range, number);
   }
 
   /**
@@ -134,7 +137,10 @@ export class PoolTable {
   readonly pinned: readonly PoolState[];
   /** Pools open to automatic assignment for all, in the order they are tried. */
   readonly plain: readonly PoolState[];
-  readonly #places: Readonly<Record<IpFamily, AddressPlace[]>> = { IPv4: [], IPv6: [] };
+  /** All ranges, each under its number. */
+  readonly places: AddressPlace[] = [];
+  /** By first address. */
+  readonly #sorted: Readonly<Record<IpFamily, AddressPlace[]>> = { IPv4: [], IPv6: [] };
 
   constructor(pools: ReadonlyMap<string, Pool>) {
     for (const [name, pool] of pools) {
@@ -142,19 +148,21 @@ export class PoolTable {
       this.states.set(name, state);
       for (const ipRange of pool.ranges) {
         const range = new AddressRange(ipRange, { avoidBuggyIps: pool.avoidBuggyIps });
-        this.#places[range.family].push(state.addRange(range));
+        const place = state.addRange(range, this.places.length);
+        this.places.push(place);
+        this.#sorted[range.family].push(place);
       }
     }
     const automatic = [...this.states.values()].filter(({ pool }) => pool.autoAssign);
     // The sort is stable, so that equal priorities stay in the order of names.
     this.pinned = automatic.filter(({ pool }) => pool.serviceAllocation !== undefined).sort((a, b) => priorityOf(a.pool) - priorityOf(b.pool));
     this.plain = automatic.filter(({ pool }) => pool.serviceAllocation === undefined);
-    for (const places of Object.values(this.#places)) places.sort((a, b) => (a.range.first < b.range.first ? -1 : 1));
+    for (const places of Object.values(this.#sorted)) places.sort((a, b) => (a.range.first < b.range.first ? -1 : 1));
   }
 
   /** The range that may hand out this address, or undefined when no pool owns it. O(log of the number of ranges). */
   find(address: IpAddress): AddressPlace | undefined {
-    const places = this.#places[address.family];
+    const places = this.#sorted[address.family];
     let low = 0;
     let high = places.length;
     while (low < high) {

@@ -180,7 +180,7 @@ describe("sharing, against a model of one list", () => {
         model.setPools(start.model);
         for (const step of steps) {
           perform(step, allocator, model);
-          const held = [...allocator.holdings()].map(([service, holding]) => `${service} ${texts(holding.addresses).join()} ${holding.pool}`);
+          const held = [...allocator.holdings().values()].map(({ service, addresses: held, pool }) => `${service} ${texts(held).join()} ${pool}`);
           expect(held.toSorted()).toEqual(model.parts.filter(({ leaving }) => !leaving).map(({ service, address }) => `${service} ${address} ${model.poolOf(address)}`).toSorted());
           for (const { name, addresses: all } of model.pools) {
             for (const address of all) expect(allocator.holdersOf(parseIpAddress(address))).toEqual(model.parts.filter((part) => part.address === address).map(({ service }) => service).toSorted());
