@@ -158,9 +158,8 @@ export class Allocator {
     return holding;
   }
 
-  /** What the Service gave up and may still show. */
+  /** What the Service gave up and may still show. Mostly nobody leaves, and then no name needs to be looked up. */
   leaving(service: string): readonly IpAddress[] {
-    // Mostly nobody leaves, and then no name needs to be looked up.
     return (this.#leaving.size === 0 ? undefined : this.#leaving.get(service)) ?? NO_ADDRESSES;
   }
 
