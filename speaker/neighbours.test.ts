@@ -45,6 +45,12 @@ test("asks by ARP on interfaces that speak it, and only when asked to", () => {
   expect(neighbours.perform({ kind: "ask", address: PEER, questions: ["icmp", "tcp"] }, 0)).toEqual([]);
 });
 
+test("of addresses those of interfaces that carry questions are wanted", () => {
+  expect(addresses.watched).toEqual([2]);
+  neighbours.interfaces([eth0, { ...dummy, usable: true }], 0);
+  expect(addresses.watched).toEqual([2, 9]);
+});
+
 test("asks a segment", () => {
   expect(targets(neighbours.perform({ kind: "askSegment", interfaceIndex: 2, addresses: [PEER] }, 0))).toEqual([PEER]);
   expect(neighbours.perform({ kind: "askSegment", interfaceIndex: 9, addresses: [PEER] }, 0)).toEqual([]);

@@ -52,6 +52,7 @@ export class Neighbours {
     // Of the interfaces of pods that come and go all the time, most are excluded.
     if (this.#addresses !== undefined && sameInterfaceFacts(usable, this.#usable)) return;
     this.#usable = usable;
+    this.#ports.addresses.watch(usable.map(({ index }) => index));
     this.#addresses = undefined;
     this.#refreshAt = -Infinity;
     // Routes may have gone with an interface, and the kernel need not tell.
@@ -60,7 +61,7 @@ export class Neighbours {
     this.#lookAtGateways(now);
   }
 
-  /** The interface that has this address; undefined when none has. */
+  /** The interface that has this address; undefined when none that carries questions has. */
   interfaceOf(address: string): number | undefined {
     return this.#ports.addresses.list().find((known) => known.address === address)?.interfaceIndex;
   }
@@ -100,9 +101,7 @@ export class Neighbours {
     const addresses = this.#ports.addresses.list();
     if (addresses === this.#addresses) return;
     this.#addresses = addresses;
-    const indexes = new Set(this.#usable.map(({ index }) => index));
-    const known = addresses.filter(({ interfaceIndex }) => indexes.has(interfaceIndex));
-    const byIndex = Map.groupBy(known, ({ interfaceIndex }) => interfaceIndex);
+    const byIndex = Map.groupBy(addresses, ({ interfaceIndex }) => interfaceIndex);
     this.#questions.setSegments(this.#usable.map(({ index, mac }) => ({ interfaceIndex: index, mac: parseMacAddress(mac), addresses: byIndex.get(index) ?? [] })));
   }
 

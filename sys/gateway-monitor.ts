@@ -11,7 +11,8 @@
 
 import type { IpFamily } from "../wire/ip-address.ts";
 import { attachFilter, bindRoute, close, hostByteOrder, openRouteDescriptor, receive, sendToKernel, setReceiveBuffer } from "./libc.ts";
-import { decodeRouteMessages, defaultRouteFilter, encodeRouteDumpRequest, IPV6_ROUTE_GROUP } from "./route-message.ts";
+import { defaultRouteFilter } from "./netlink-filter.ts";
+import { decodeRouteMessages, encodeRouteDumpRequest, IPV6_ROUTE_GROUP } from "./route-message.ts";
 import type { RouteHop, RouteMessage } from "./route-message.ts";
 import { defaultGateways } from "./routes.ts";
 import { SysError } from "./sys-error.ts";

@@ -8,6 +8,8 @@ import { SysError } from "./sys-error.ts";
 export class FakeInterfaceAddresses implements InterfaceAddresses {
   /** Calls of `list` so far. */
   lists = 0;
+  /** The interfaces asked for last. */
+  watched: readonly number[] | undefined;
   #addresses: readonly InterfaceAddress[];
   #open = true;
 
@@ -18,6 +20,11 @@ export class FakeInterfaceAddresses implements InterfaceAddresses {
   /** What the addresses are from now on. */
   set(addresses: readonly InterfaceAddress[]): void {
     this.#addresses = addresses;
+  }
+
+  /** Tells of the others too, as the real one may. */
+  watch(interfaceIndexes: readonly number[]): void {
+    this.watched = interfaceIndexes;
   }
 
   list(): readonly InterfaceAddress[] {

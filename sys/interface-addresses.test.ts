@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { makeVethPair, openClient, whyNoNamespaces } from "../test/netns/veth-pair.ts";
 import { FakeInterfaceAddresses } from "./interface-addresses-fake.ts";
-import { watchInterfaceAddresses } from "./interface-addresses.ts";
+import { MAX_WATCHED_INTERFACES, watchInterfaceAddresses } from "./interface-addresses.ts";
 import type { InterfaceAddresses } from "./interface-addresses.ts";
 import { inNetworkNamespace } from "./network-namespace.ts";
 
@@ -43,6 +43,17 @@ function suite(open: () => Subject): void {
     expect(eth0()).toEqual(["10.9.0.1/24"]);
     subject.remove("10.9.0.1/24");
     expect(eth0()).toEqual([]);
+  });
+
+  test("knows those of the interfaces that are asked for, at once", () => {
+    subject.addresses.watch([subject.index + 1]);
+    subject.add("10.8.0.1/16");
+    subject.addresses.watch([subject.index]);
+    expect(eth0()).toEqual(["10.8.0.1/16", "10.9.0.1/24"]);
+    subject.remove("10.8.0.1/16");
+    subject.addresses.watch([subject.index, subject.index + 1]);
+    subject.add("10.7.0.1/16");
+    expect(eth0()).toEqual(["10.7.0.1/16", "10.9.0.1/24"]);
   });
 
   test("a closed one refuses to work, and closing again does nothing", () => {
@@ -88,6 +99,37 @@ describe.skipIf(why !== undefined)(`interface addresses, real${why === undefined
     };
   };
   describe("as any", () => suite(open));
+
+  test("of addresses of other interfaces none is heard, however many come and go", () => {
+    const { addresses, speaker, close } = open();
+    try {
+      execFileSync("ip", ["-n", speaker, "link", "add", "ipvs0", "type", "veth", "peer", "name", "ipvs1"]);
+      const change = (verb: string): void => {
+        execFileSync("ip", ["-n", speaker, "-batch", "-"], { input: Array.from({ length: 2_000 }, (_, at) => `address ${verb} 10.10.${at >> 8}.${at & 0xff}/32 dev ipvs0\n`).join("") });
+      };
+      // An interface on which nothing happens: eth0 gets a link-local address about now.
+      const quiet = 999;
+      addresses.watch([quiet]);
+      const before = addresses.list();
+      expect(before).toEqual([]);
+      change("add");
+      expect(addresses.list()).toBe(before);
+      change("delete");
+      expect(addresses.list()).toBe(before);
+      change("add");
+      addresses.watch(Array.from({ length: MAX_WATCHED_INTERFACES + 1 }, (_, at) => 1_000 + at));
+      expect(addresses.list().filter(({ address }) => address.startsWith("10.10."))).toHaveLength(2_000);
+      addresses.watch([quiet]);
+      const after = addresses.list();
+      expect(after).toEqual([]);
+      // What is watched already is not asked for again, when an interface goes down and comes back.
+      addresses.watch([]);
+      addresses.watch([quiet]);
+      expect(addresses.list()).toBe(after);
+    } finally {
+      close();
+    }
+  });
 
   test("a long list comes whole, and so it does when events were lost", () => {
     const { addresses, index, speaker, close } = open();

@@ -1,17 +1,20 @@
 /**
  * The addresses of this host's interfaces, of both families, kept current by netlink events: they wait in the socket until somebody
- * asks. Its twin for tests is `interface-addresses-fake.ts`.
+ * asks. The kernel keeps those of interfaces that nobody asks for to itself: kube-proxy gives one of its own thousands at once. Its twin for tests is `interface-addresses-fake.ts`.
  */
 
-import { bindRoute, close, hostByteOrder, openRouteDescriptor, PollSet, receive, sendToKernel, setReceiveBuffer } from "./libc.ts";
+import { attachFilter, bindRoute, close, hostByteOrder, openRouteDescriptor, PollSet, receive, sendToKernel, setReceiveBuffer } from "./libc.ts";
 import { decodeNetlinkMessages, encodeAddressDumpRequest, IPV4_ADDRESS_GROUP, IPV6_ADDRESS_GROUP } from "./netlink-message.ts";
+import { addressFilter, anyMessageFilter } from "./netlink-filter.ts";
 import type { InterfaceAddress, NetlinkMessage } from "./netlink-message.ts";
 import { SysError } from "./sys-error.ts";
 
 export type { InterfaceAddress } from "./netlink-message.ts";
 
 export interface InterfaceAddresses {
-  /** All of them, as they are now: the same list as before when nothing changed. @throws SysError */
+  /** Which interfaces' addresses are wanted: all of them until it is called. Those of others may be among them all the same. @throws SysError */
+  watch(interfaceIndexes: readonly number[]): void;
+  /** The wanted ones, as they are now: the same list as before when nothing changed. @throws SysError */
   list(): readonly InterfaceAddress[];
   close(): void;
 }
@@ -22,6 +25,8 @@ const RECEIVE_BUFFER_BYTES = 64 * 1024;
 const SOCKET_BUFFER_BYTES = 256 * 1024;
 /** Datagrams taken in per call: more than the socket keeps. */
 const MAX_DATAGRAMS = 4_096;
+/** Interfaces that are told from others: with more of them, all addresses are taken in. */
+export const MAX_WATCHED_INTERFACES = 16;
 /** How long a dump may take. */
 const DUMP_TIMEOUT_MS = 5_000;
 
@@ -45,6 +50,8 @@ class RouteAddresses implements InterfaceAddresses {
   readonly #waiting: PollSet;
   readonly #buffer = new Uint8Array(RECEIVE_BUFFER_BYTES);
   readonly #known = new Map<string, InterfaceAddress>();
+  /** Undefined stands for all interfaces. */
+  #watched: ReadonlySet<number> | undefined;
   #list: readonly InterfaceAddress[] | undefined;
   /** What we know may be wrong: everything has to be asked for. */
   #isStale = true;
@@ -55,6 +62,17 @@ class RouteAddresses implements InterfaceAddresses {
   constructor(fd: number) {
     this.#fd = fd;
     this.#waiting = new PollSet([fd]);
+  }
+
+  watch(interfaceIndexes: readonly number[]): void {
+    const isForAll = interfaceIndexes.length > MAX_WATCHED_INTERFACES;
+    if (isForAll ? this.#watched === undefined : interfaceIndexes.every((index) => this.#watched?.has(index) === true)) return;
+    const together = new Set([...(this.#watched ?? []), ...interfaceIndexes]);
+    // One that was watched before may be back soon, as after its link went down.
+    const watched = isForAll ? undefined : together.size > MAX_WATCHED_INTERFACES ? new Set(interfaceIndexes) : together;
+    attachFilter(this.#fd, watched === undefined ? anyMessageFilter : addressFilter([...watched], hostByteOrder));
+    this.#watched = watched;
+    this.#isStale = true;
   }
 
   list(): readonly InterfaceAddress[] {
@@ -98,13 +116,15 @@ class RouteAddresses implements InterfaceAddresses {
         continue;
       }
       if (length === undefined) return;
-      for (const message of decodeNetlinkMessages(this.#buffer.subarray(0, length), hostByteOrder)) this.#apply(message);
+      for (const message of decodeNetlinkMessages(this.#buffer.subarray(0, length), hostByteOrder, this.#watched)) this.#apply(message);
     }
   }
 
   #apply(message: NetlinkMessage): void {
     switch (message.kind) {
       case "address":
+        // Its lifetimes have changed, say, which each router advertisement does.
+        if (this.#known.has(keyOf(message.address))) return;
         this.#known.set(keyOf(message.address), message.address);
         this.#list = undefined;
         return;

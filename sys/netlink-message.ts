@@ -115,14 +115,15 @@ export function encodeAddressDumpRequest(sequence: number, order: ByteOrder, of:
 }
 
 /**
- * Decodes what one `recv` gave: any number of messages, each padded to 4 bytes.
+ * Decodes what one `recv` gave: any number of messages, each padded to 4 bytes. Addresses of other interfaces than
+ * `addressesOf` are passed over, if it is given.
  * @throws DecodeError when a length lies.
  */
-export function decodeNetlinkMessages(bytes: Uint8Array, order: ByteOrder): NetlinkMessage[] {
+export function decodeNetlinkMessages(bytes: Uint8Array, order: ByteOrder, addressesOf?: ReadonlySet<number>): NetlinkMessage[] {
   const messages: NetlinkMessage[] = [];
   forEachNetlinkMessage(bytes, order, ({ type, flags, body }) => {
     if ((flags & NLM_F_DUMP_INTR) !== 0) messages.push({ kind: "overrun" });
-    const message = decodeBody(type, body);
+    const message = decodeBody(type, body, addressesOf);
     if (message !== undefined) messages.push(message);
   });
   return messages;
@@ -143,14 +144,14 @@ export function forEachNetlinkMessage(bytes: Uint8Array, order: ByteOrder, take:
   if (reader.remaining > 0) throw reader.error("rest is shorter than a header");
 }
 
-function decodeBody(type: number, body: ByteReader): NetlinkMessage | undefined {
+function decodeBody(type: number, body: ByteReader, addressesOf: ReadonlySet<number> | undefined): NetlinkMessage | undefined {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK:
       return decodeLink(type, body);
     case RTM_NEWADDR:
     case RTM_DELADDR:
-      return decodeAddress(type, body);
+      return decodeAddress(type, body, addressesOf);
     default:
       return decodeControlMessage(type, body);
   }
@@ -199,12 +200,13 @@ function decodeLink(type: number, body: ByteReader): NetlinkMessage | undefined 
   };
 }
 
-function decodeAddress(type: number, body: ByteReader): NetlinkMessage | undefined {
+function decodeAddress(type: number, body: ByteReader, addressesOf: ReadonlySet<number> | undefined): NetlinkMessage | undefined {
   const family = body.u8();
   const prefixLength = body.u8();
   body.skip(2);
   const interfaceIndex = body.u32();
   if (family !== AF_INET && family !== AF_INET6) return undefined;
+  if (addressesOf?.has(interfaceIndex) === false) return undefined;
   const length = family === AF_INET ? 4 : 16;
   let local: string | undefined;
   let other: string | undefined;

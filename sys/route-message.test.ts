@@ -5,8 +5,7 @@ import type { ByteOrder } from "../wire/byte-reader.ts";
 import { ByteWriter } from "../wire/byte-writer.ts";
 import { DecodeError } from "../wire/decode-error.ts";
 import { ipAddressToBytes, parseIpAddress } from "../wire/ip-address.ts";
-import type { BpfInstruction } from "./libc.ts";
-import { decodeRouteMessages, defaultRouteFilter, encodeRouteDumpRequest } from "./route-message.ts";
+import { decodeRouteMessages, encodeRouteDumpRequest } from "./route-message.ts";
 
 interface Attribute {
   readonly type: number;
@@ -131,30 +130,4 @@ describe.each<ByteOrder>(["little", "big"])("messages of routes, %s-endian", (or
   test("asks for all routes of IPv6", () => {
     expect([...encodeRouteDumpRequest(7, order)]).toEqual([...message(26, Uint8Array.of(10, ...new Uint8Array(11)), order, 0x301).subarray(0, 8), ...u32(7, order), ...new Uint8Array(4), 10, ...new Uint8Array(11)]);
   });
-
-  test("the filter lets pass what the decoder looks at, and no event of another route", () => {
-    const passes = (bytes: Uint8Array): boolean => run(defaultRouteFilter(order), bytes) > 0;
-    for (const type of [24, 25]) {
-      expect([type, passes(route(order, { type, attributes }))]).toEqual([type, true]);
-      expect([type, passes(route(order, { type, lengths: [64, 0], attributes }))]).toEqual([type, false]);
-      expect([type, passes(route(order, { type, lengths: [128, 0], flags: 0x500, attributes }))]).toEqual([type, false]);
-      // A dump's answer begins with any route.
-      expect([type, passes(route(order, { type, lengths: [64, 0], flags: 0x2, attributes }))]).toEqual([type, true]);
-    }
-    for (const type of [2, 3, 4]) expect([type, passes(message(type, new Uint8Array(20).fill(64), order))]).toEqual([type, true]);
-  });
 });
-
-/** Runs a program of the instructions that the filter uses, as the kernel does. */
-function run(program: readonly BpfInstruction[], bytes: Uint8Array): number {
-  let loaded = 0;
-  for (let at = 0; at < program.length; at++) {
-    const { code, jt, jf, k } = program[at] ?? { code: 0, jt: 0, jf: 0, k: 0 };
-    if (code === 0x06) return k;
-    if (code === 0x30) loaded = bytes[k] ?? 0;
-    else if (code === 0x15) at += loaded === k ? jt : jf;
-    else if (code === 0x45) at += (loaded & k) === 0 ? jf : jt;
-    else throw new Error(`instruction ${code}`);
-  }
-  throw new Error("the program does not end");
-}

@@ -1,13 +1,11 @@
 /**
- * The part of rtnetlink that tells of IPv6's default routes: the request for all routes, what the kernel answers and
- * announces, and a filter by which it announces no others. Host byte order throughout, as <linux/rtnetlink.h> lays it out
- * (rtnetlink(7)); sans-IO. Routes to anywhere else, and tables other than "main", are passed over by a look at their header.
+ * The part of rtnetlink that tells of IPv6's default routes: the request for all routes, and what the kernel answers and
+ * announces. Host byte order throughout, as <linux/rtnetlink.h> lays it out (rtnetlink(7)); sans-IO. Routes to anywhere else, and tables other than "main", are passed over by a look at their header.
  */
 
 import type { ByteOrder, ByteReader } from "../wire/byte-reader.ts";
 import { ByteWriter } from "../wire/byte-writer.ts";
 import { formatIpAddress, ipAddressFromBytes } from "../wire/ip-address.ts";
-import type { BpfInstruction } from "./libc.ts";
 import { decodeControlMessage, forEachAttribute, forEachNetlinkMessage, HEADER_LENGTH, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST } from "./netlink-message.ts";
 import type { NetlinkControlMessage } from "./netlink-message.ts";
 import { AF_INET6 } from "./socket-address.ts";
@@ -35,13 +33,6 @@ const RTA_TABLE = 15;
 /** Multicast group of changes of IPv6's routes: RTMGRP_IPV6_ROUTE. */
 export const IPV6_ROUTE_GROUP = 0x400;
 
-// Classic BPF, as <linux/bpf_common.h> and <linux/filter.h> number it.
-const LOAD_BYTE = 0x30;
-const JUMP_IF_EQUAL = 0x15;
-const JUMP_IF_SET = 0x45;
-const RETURN = 0x06;
-const WHOLE_MESSAGE = 0xffff_ffff;
-
 /** A gateway of a default route. `address` is canonical text. */
 export interface RouteHop {
   readonly address: string;
@@ -64,26 +55,6 @@ export function encodeRouteDumpRequest(sequence: number, order: ByteOrder): Uint
   const writer = new ByteWriter(HEADER_LENGTH + ROUTE_HEADER_LENGTH, order);
   writer.u32(HEADER_LENGTH + ROUTE_HEADER_LENGTH).u16(RTM_GETROUTE).u16(NLM_F_REQUEST | NLM_F_DUMP).u32(sequence).u32(0);
   return writer.u8(AF_INET6).u8(0).u16(0).u32(0).u32(0).finish();
-}
-
-/**
- * Accepts of the events of routes those whose destination has length 0, and all that is no such event: of what a routing
- * daemon does with ten thousand other routes not one wakes this process, or takes room in its socket.
- */
-export function defaultRouteFilter(order: ByteOrder): readonly BpfInstruction[] {
-  // Types and flags that matter fit in the lower one of two bytes.
-  const lower = order === "little" ? 0 : 1;
-  return [
-    { code: LOAD_BYTE, jt: 0, jf: 0, k: 4 + lower },
-    { code: JUMP_IF_EQUAL, jt: 1, jf: 0, k: RTM_NEWROUTE },
-    { code: JUMP_IF_EQUAL, jt: 0, jf: 4, k: RTM_DELROUTE },
-    { code: LOAD_BYTE, jt: 0, jf: 0, k: HEADER_LENGTH + 1 },
-    { code: JUMP_IF_EQUAL, jt: 2, jf: 0, k: 0 },
-    { code: LOAD_BYTE, jt: 0, jf: 0, k: 6 + lower },
-    { code: JUMP_IF_SET, jt: 0, jf: 1, k: NLM_F_MULTI },
-    { code: RETURN, jt: 0, jf: 0, k: WHOLE_MESSAGE },
-    { code: RETURN, jt: 0, jf: 0, k: 0 },
-  ];
 }
 
 /** Decodes what one `recv` gave. @throws DecodeError when a length lies */
