@@ -39,7 +39,7 @@ describe("which pool a dual-stack Service gets its addresses from", () => {
     dual(world, "prefer-late", "PreferDualStack");
     await world.lead();
     expect(["require", "prefer", "prefer-six", "prefer-late"].map((name) => world.ip(name))).toEqual([undefined, "10.1.0.1", "fd01::1", "fd01::2"]);
-    expect(world.condition("require")).toBe("False NoFreeAddress");
+    expect(world.condition("require")).toBe("False PoolHasNoSuchFamily");
   });
 
   it("a pool made for the Service goes before, even if it has one family only", async () => {
@@ -111,7 +111,7 @@ describe("a dual-stack Service that changes", () => {
     dual(world, "a", "PreferDualStack");
     await world.lead();
     await turn(world, "a", { ipFamilyPolicy: "RequireDualStack" });
-    expect([world.ip("a"), world.condition("a")]).toEqual([undefined, "False NoFreeAddress"]);
+    expect([world.ip("a"), world.condition("a")]).toEqual([undefined, "False PoolHasNoSuchFamily"]);
     await turn(world, "a", { ipFamilyPolicy: "PreferDualStack" });
     expect([world.ip("a"), world.condition("a")]).toEqual(["10.0.0.1", "True Assigned"]);
   });

@@ -110,9 +110,32 @@ class Judge {
     if (typeof wish === "string") return shown.length === 0 && says === `False ${wish}` ? [] : [`can't have ${shown.join()}: ${says}`];
     if (shown.length === 0) {
       const could = wish.addresses !== "unreadable" && this.#couldHave(service, wish, wish.addresses);
+      const why = this.#whyNone(service, wish);
+      if (!why.includes(condition?.reason ?? "")) return [`shows nothing, says ${says}, and it is ${why.join(" or ")}`];
       return [...(could ? [`goes without, says ${says}, and could have what it asks for`] : []), ...(condition?.status === "False" && owner === undefined ? [] : [`shows nothing, and ${says} ${owner}`])];
     }
     return this.#ofHolder(service, wish, { shown, says, owner });
+  }
+
+  /** Reasons that a Service may have that shows nothing. */
+  #whyNone(service: Service, { families, oneIsEnough, pool: named, addresses }: Wish): string[] {
+    if (addresses === "unreadable") return ["InvalidRequest"];
+    if (addresses.length > 0) {
+      const owners = addresses.map((address) => this.#poolOf([address]));
+      const [owner] = owners;
+      if (!sameMembers(addresses.map(familyOf), families)) return ["FamilyMismatch"];
+      if (owner === undefined || owners.includes(undefined)) return ["AddressNotInPool"];
+      if (owners.some((other) => other !== owner)) return ["AddressesInDifferentPools"];
+      if (named !== "" && owner.name !== named) return ["AddressNotInRequestedPool"];
+      return this.#admits(owner, service) ? ["AddressInUse", "SharingConflict"] : ["PoolNotAllowed"];
+    }
+    const candidates = this.#pools.filter((pool) => (named === "" ? pool.autoAssign : pool.name === named));
+    if (named !== "" && candidates.length === 0) return ["UnknownPool"];
+    const admitting = candidates.filter((pool) => this.#admits(pool, service));
+    if (admitting.length === 0) return [named === "" ? "NoPools" : "PoolNotAllowed"];
+    const has = ({ members }: JudgedPool, family: string): boolean => members.some((address) => familyOf(address) === family);
+    const suits = admitting.some((pool) => (oneIsEnough ? families.some((family) => has(pool, family)) : families.every((family) => has(pool, family))));
+    return suits ? ["NoFreeAddress", "SharingConflict"] : ["PoolHasNoSuchFamily"];
   }
 
   #ofHolder(service: Service, wish: Wish, { shown, says, owner }: { shown: readonly string[]; says: string; owner: string | undefined }): string[] {

@@ -18,7 +18,7 @@ import type { AllocationRequest, AllocationResult, Holding, Refusal } from "./al
 import { HeldAddresses } from "./held-addresses.ts";
 import { HoldingTable } from "./holding-table.ts";
 import { type AddressCount, addressAt, moveOut, type PoolState, PoolTable, settleIn, type Spot } from "./pool-table.ts";
-import { type ClashRefusal, quoteList, refusalOf, refuse } from "./refusals.ts";
+import { type ClashRefusal, quoteList, refusalOf, refuse, refuseFamilies } from "./refusals.ts";
 import { sameTerms, SharedAddress, type SharingClash, type SharingTerms } from "./sharing.ts";
 
 const FAMILIES: readonly IpFamily[] = ["IPv4", "IPv6"];
@@ -301,16 +301,15 @@ export class Allocator {
     const state = this.#table.states.get(request.pool);
     if (state === undefined) return refuse("UnknownPool", `unknown pool "${request.pool}"`);
     if (!request.admits(state.pool)) return refuse("PoolNotAllowed", `pool ${request.pool} not compatible for ip assignment`);
-    if (!request.families.some((family) => state.has(family))) {
-      return refuse("PoolHasNoSuchFamily", `no available IPs in pool ${request.pool}: it has no ${request.families.join(" or ")} addresses`);
-    }
     return this.#findInPools(request, held, [state]) ?? this.#exhausted(request, [state]);
   }
 
   #exhausted(request: AllocationRequest, candidates: readonly PoolState[]): Refusal {
     if (candidates.length === 0) return refuse("NoPools", "no available IPs: no pool with autoAssign admits this service");
+    const { families, oneIsEnough, sharing } = request;
+    const suits = (state: PoolState): boolean => (oneIsEnough ? families.some((family) => state.has(family)) : families.every((family) => state.has(family)));
+    if (!candidates.some(suits)) return refuseFamilies(request);
     const message = request.pool === undefined ? "no available IPs" : `no available IPs in pool ${request.pool}`;
-    const { sharing } = request;
     if (sharing === undefined) return refuse("NoFreeAddress", message);
     // Others with its key are there, but it can't join them: that is worth more than to know that the pools are full.
     const neighbours = candidates.flatMap((state) => request.families.filter((family) => state.lowest(family, request.service, sharing) === undefined).flatMap((family) => state.shared(family).neighbour(sharing) ?? []));

@@ -1,6 +1,6 @@
 /** Refusals in words for the user. */
 import { formatIpAddress, type IpAddress } from "../../wire/ip-address.ts";
-import type { Refusal, RefusalReason } from "./allocation.ts";
+import type { AllocationRequest, Refusal, RefusalReason } from "./allocation.ts";
 import type { SharingClash, SharingTerms } from "./sharing.ts";
 
 /** A refusal that names the Services in the way. */
@@ -35,4 +35,12 @@ export function quoteList(addresses: readonly IpAddress[]): string {
 /** Makes a refusal. */
 export function refuse(reason: RefusalReason, message: string): Refusal {
   return { kind: "refused", reason, message };
+}
+
+/** Tells that no pool that is asked has the families asked for: no address that becomes free would help. */
+export function refuseFamilies({ pool, families, oneIsEnough }: Pick<AllocationRequest, "pool" | "families" | "oneIsEnough">): Refusal {
+  const needsAll = families.length > 1 && !oneIsEnough;
+  const wanted = needsAll ? `both ${families.join(" and ")}` : families.join(" or ");
+  if (pool === undefined) return refuse("PoolHasNoSuchFamily", `no available IPs: no pool with autoAssign that admits this service has ${wanted} addresses`);
+  return refuse("PoolHasNoSuchFamily", `no available IPs in pool ${pool}: it ${needsAll ? "does not have" : "has no"} ${wanted} addresses`);
 }

@@ -23,7 +23,7 @@ describeOnLab("Services of two families", { name: "dualstack", nodes: 1, herald:
     await lab().apply(["prefer", "prefer-six", "require"].map((name) => service({ name, serviceSpec: [...(name === "require" ? REQUIRE : PREFER), ...(name === "prefer-six" ? ["ipFamilies: [IPv6, IPv4]"] : [])] })).join("---\n"));
     await expectAddresses(lab(), "prefer", "172.20.250.10");
     await expectAddresses(lab(), "prefer-six", "fd00:20:0:ff::10");
-    await eventually(async () => assert.equal((await assignmentOf(lab(), "require"))?.reason, "NoFreeAddress"), { ...WITHIN, what: "RequireDualStack waits" });
+    await eventually(async () => assert.equal((await assignmentOf(lab(), "require"))?.reason, "PoolHasNoSuchFamily"), { ...WITHIN, what: "no pool has both for RequireDualStack" });
   });
 
   test("a pool that gets its second family gives the Service the second address, and the first one stays", async () => {
