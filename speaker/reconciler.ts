@@ -198,7 +198,9 @@ export class Reconciler {
     this.#outcomes.set(key, outcome);
     if (verdict.kind === "announce") log.info("serviceEligible", { key, ips: verdict.addresses, nodes: verdict.candidates.map((candidate) => candidate.node) });
     else if (before === "announce") log.info("serviceWithdrawn", { key, reason: outcome });
-    else log.debug("serviceNotAnnounced", { key, reason: outcome });
+    // Without an address yet it is the controller that has something to say.
+    else if (outcome === "noIPAllocated") log.debug("serviceNotAnnounced", { key, reason: outcome });
+    else log.info("serviceNotAnnounced", { key, reason: outcome });
   }
 }
 

@@ -139,6 +139,22 @@ describe("Speaker", () => {
     expect(cluster.logged).toContainEqual({ event: "serviceWithdrawn", fields: { key: "default/svc1", reason: "invalidIP" } });
   });
 
+  it("says in its log why a Service that has an address is not announced, once for each reason", async () => {
+    const { api, clock } = await started();
+    const lines = (): unknown[] => cluster.logged.filter(({ event }) => event === "serviceNotAnnounced").map(({ fields }) => fields);
+    api.remove(l2Advertisements, { namespace, name: "my-l2-advertise" });
+    await clock.advance(1_000);
+    addService(api, "svc2", "172.20.255.201");
+    await clock.advance(1_000);
+    addService(api, "svc2", "172.20.255.201", { externalTrafficPolicy: "Local" });
+    await clock.advance(1_000);
+    const said = Array(3).fill({ key: "default/svc2", reason: "noMatchingAdvertisement" });
+    expect(lines()).toEqual(said);
+    api.put(services, { metadata: { name: "svc3", namespace: "default" }, spec: { type: "LoadBalancer" } });
+    await clock.advance(1_000);
+    expect(lines(), "one that waits for its address is the controller's business").toEqual(said);
+  });
+
   it("waits for every cache before it announces anything", async () => {
     cluster = new Cluster();
     addService(cluster.api, "svc1", "172.20.255.200");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { CHART, helm, type HelmResult, renderChart } from "../../scripts/chart-render.ts";
+import { CHART, helm, type HelmResult, packageVersion, renderChart } from "../../scripts/chart-render.ts";
 import { manifests } from "../../scripts/manifests.ts";
 import { startApiServer, type ApiServer, type KubectlResult } from "../apiserver/api-server.ts";
 import { findApiServerBinaries } from "../apiserver/binaries.ts";
@@ -89,12 +89,17 @@ describe.skipIf(missing !== undefined)(`the chart on an API server${missing === 
 
   it("installs, upgrades, and leaves users' resources when it is uninstalled; the next installation takes them up", { timeout: INSTALLATIONS_MS }, async () => {
     const where = ["-n", NAMESPACE];
-    expect(mustHelm("install", "herald", CHART, ...where).stdout).toContain("Next, say which addresses it may give away");
+    const installed = mustHelm("install", "herald", CHART, ...where).stdout;
+    expect(installed).toContain("Next, say which addresses it may give away");
+    expect(installed).toContain(`No registry has the image herald:${packageVersion()}: load it on every node`);
+    expect(installed).not.toContain("rollout restart");
     expect((await run(["get", "daemonset", "herald-speaker", ...where, "-o", "jsonpath={.spec.template.spec.priorityClassName}"])).stdout).toBe("system-node-critical");
     await run(["wait", "--for=condition=Established", "--timeout=30s", "crd/ipaddresspools.metallb.io"]);
     await apply({ apiVersion: "metallb.io/v1beta1", kind: "IPAddressPool", metadata: { name: "p", namespace: NAMESPACE }, spec: { addresses: ["192.0.2.0/24"] } });
 
-    mustHelm("upgrade", "herald", CHART, ...where, "--set", "controller.replicas=3");
+    const upgraded = mustHelm("upgrade", "herald", CHART, ...where, "--set", "controller.replicas=3").stdout;
+    expect(upgraded).toContain(`kubectl -n ${NAMESPACE} rollout restart deployment/herald-controller daemonset/herald-speaker`);
+    expect(mustHelm("upgrade", "herald", CHART, ...where, "--set", "image.repository=registry.example/herald", "--set", "speaker.enabled=false", "--dry-run=client").stdout).not.toMatch(/No registry|daemonset\/herald-speaker/);
     expect((await run(["get", "deployment", "herald-controller", ...where, "-o", "jsonpath={.spec.replicas}"])).stdout).toBe("3");
     const second = helmHere("install", "second", CHART, "-n", "network");
     expect(second.stderr).toMatch(/(DaemonSet|Deployment) metallb-system\/herald-\w+ is there already: two load balancers/);
