@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { readdirSync, readlinkSync } from "node:fs";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
@@ -7,6 +8,7 @@ import type { IpFamily } from "../wire/ip-address.ts";
 import { FakeGatewayMonitor } from "./gateway-monitor-fake.ts";
 import { MAX_GATEWAYS, watchGateways } from "./gateway-monitor.ts";
 import type { Gateway, GatewayMonitor } from "./gateway-monitor.ts";
+import { receive } from "./libc.ts";
 import { inNetworkNamespace } from "./network-namespace.ts";
 import { defaultGateways } from "./routes.ts";
 
@@ -39,6 +41,15 @@ function settle(monitor: GatewayMonitor): void {
 /** The gateways as "host metric", the host being the last number of the address. */
 function told(gateways: readonly Gateway[]): string[] {
   return gateways.map(({ address, metric }) => `${Number.parseInt(address.split(/[.:]/).at(-1) ?? "", 16)} ${metric}`);
+}
+
+function isSocket(fd: number): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`).startsWith("socket:");
+  } catch {
+    // The listing had a descriptor of its own.
+    return false;
+  }
 }
 
 function suite(open: () => Subject): void {
@@ -141,7 +152,7 @@ describe.skipIf(why !== undefined)(`gateways, real${why === undefined ? "" : ` (
       watched.update();
       return watched;
     });
-    // Where the table is read, it is that of the thread that reads.
+    // Where the table is read, or a socket made anew, it is that of the thread that does it.
     const update = (): boolean => inNetworkNamespace(pair.speaker, () => monitor.update());
     const inside: GatewayMonitor = {
       get isInDoubt() {
@@ -149,7 +160,7 @@ describe.skipIf(why !== undefined)(`gateways, real${why === undefined ? "" : ` (
       },
       gateways: () => monitor.gateways(),
       update,
-      refresh: () => monitor.refresh(),
+      refresh: () => inNetworkNamespace(pair.speaker, () => monitor.refresh()),
       close: () => monitor.close(),
     };
     return {
@@ -268,6 +279,25 @@ describe.skipIf(why !== undefined)(`gateways, real${why === undefined ? "" : ` (
       expect(told(monitor.gateways())).toEqual(["1 100"]);
       settle(monitor);
       expect(told(monitor.gateways())).toEqual(["1 100"]);
+    } finally {
+      close();
+    }
+  });
+
+  test("a dump that ends without its last word is asked for anew, and what was known stays until then", () => {
+    const sockets = (): number[] => readdirSync("/proc/self/fd").map(Number);
+    const before = new Set(sockets());
+    const { monitor, close, add } = open("IPv6");
+    try {
+      const [fd = -1] = sockets().filter((each) => !before.has(each) && isSocket(each));
+      expect(fd).toBeGreaterThan(0);
+      add(2, 50);
+      monitor.refresh();
+      const buffer = new Uint8Array(64 * 1024);
+      while (receive(fd, buffer) !== undefined);
+      expect([take(monitor), monitor.isInDoubt, told(monitor.gateways())]).toEqual([1, true, ["1 100"]]);
+      settle(monitor);
+      expect(told(monitor.gateways())).toEqual(["2 50", "1 100"]);
     } finally {
       close();
     }
