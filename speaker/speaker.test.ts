@@ -148,7 +148,7 @@ describe("Speaker", () => {
     await clock.advance(1_000);
     addService(api, "svc2", "172.20.255.201", { externalTrafficPolicy: "Local" });
     await clock.advance(1_000);
-    const said = Array(3).fill({ key: "default/svc2", reason: "noMatchingAdvertisement" });
+    const said = [1, 2, 3].map(() => ({ key: "default/svc2", reason: "noMatchingAdvertisement" }));
     expect(lines()).toEqual(said);
     api.put(services, { metadata: { name: "svc3", namespace: "default" }, spec: { type: "LoadBalancer" } });
     await clock.advance(1_000);
