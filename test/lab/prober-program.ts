@@ -50,6 +50,11 @@ function askUdp(): void {
   sequence += 1;
   waiting.set(sequence, now());
   socket.send(String(sequence), Number(udpPort), address, () => undefined);
+  giveUp();
+}
+
+/** Says of requests whose time is over that they had no answer, and waits no longer for those that even a late answer comes too late for. */
+function giveUp(): void {
   for (const [old, sent] of waiting) {
     if (now() - sent < UDP_TIMEOUT_MS) break;
     waiting.delete(old);
@@ -100,6 +105,7 @@ function finish(): void {
   // Looked at again and again: those that are still on their way are few, or none.
   const end = now() + UDP_TIMEOUT_MS + LATE_MS;
   const look = (): void => {
+    giveUp();
     if (waiting.size + late.size > 0 && now() < end) {
       setTimeout(look, UDP_INTERVAL_MS);
       return;
