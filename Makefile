@@ -12,7 +12,8 @@ help: ## this list
 setup: ## what is missing: npm packages, Debian packages (as root), Kubernetes built from its Go modules
 	@scripts/setup all
 
-build: setup
+build:
+	@scripts/setup npm
 	@$(BIN)/node scripts/build.ts
 
 # What is needed to install Herald in a cluster: no lab, no root.
@@ -32,17 +33,19 @@ release: ## all of it for both architectures in dist/release, with checksums; DR
 	@scripts/setup npm helm
 	@$(BIN)/node scripts/release.ts $(if $(DRAFT),--draft)
 
-demo: setup ## the walkthrough, narrated: Herald's image and chart on real kubelets; LIGHT=1 without them
-	@$(if $(LIGHT),$(BIN)/node scripts/build.ts,$(BIN)/node scripts/image.ts)
+demo: ## the walkthrough, narrated: Herald's image and chart on real kubelets; LIGHT=1 without them
+	@scripts/setup rights $(if $(LIGHT),light,full)
 	@LIGHT=$(LIGHT) $(BIN)/node test/lab/walkthrough/demo.ts
 
-lab: build ## a cluster of network namespaces to play with (= scripts/lab up)
+lab: ## a cluster of network namespaces to play with (= scripts/lab up)
+	@scripts/setup rights light
+	@$(BIN)/node scripts/build.ts
 	@scripts/lab up
 
 test: setup ## everything that continuous integration runs
 	@$(BIN)/node scripts/test.ts
 
-bench: build image ## measures; appends to bench/results.jsonl and rewrites docs/benchmarks.md
+bench: setup build image ## measures; appends to bench/results.jsonl and rewrites docs/benchmarks.md
 	@$(BIN)/node bench/main.ts
 
 clean: ## removes what was built here (not the cache)
