@@ -21,6 +21,8 @@ export interface FullLabOptions extends Partial<FullLabSettings> {
   /** Whether pods can be put on a node of their own, `onBackend()`; false when left out. */
   readonly backend?: boolean;
   readonly stays?: boolean;
+  /** Archive of an image that the nodes take while they become Ready, as by `importImage`. */
+  readonly image?: Promise<string>;
 }
 
 /** Why no full lab can run on this machine, as a sentence; undefined when one can. */
@@ -60,7 +62,8 @@ export class FullLab extends Lab {
     const lab = new FullLab(await FullCluster.createFull(options.name ?? "lab", { nodeCount: options.nodes ?? 3, settings, stays: options.stays ?? false }));
     try {
       if (options.backend === true) await lab.#cluster.startBackendNode();
-      await lab.#settleNodes(lab.allNodes.length + (options.backend === true ? 1 : 0));
+      const settled = lab.#settleNodes(lab.allNodes.length + (options.backend === true ? 1 : 0));
+      await Promise.all([settled, options.image?.then((image) => lab.importImage(image))]);
     } catch (error) {
       await lab.down({ failed: true });
       throw error;
@@ -94,9 +97,13 @@ export class FullLab extends Lab {
     return this.#cluster.folder.kubeconfig;
   }
 
-  /** Puts an image on every node, from an archive that docker save or an OCI builder wrote. Pods find it by its name, with a tag, and pull nothing. */
+  /**
+   * Puts an image on every node but `backend`, whose pods are the lab's own, from an archive that docker save or an OCI builder wrote.
+   * Pods find it by its name, with a tag, and pull nothing.
+   */
   async importImage(file: string): Promise<void> {
-    await Promise.all(this.#cluster.running().map(async (node) => {
+    await Promise.all(this.#cluster.running().filter((node) => node !== BACKEND_HOST).map(async (node) => {
+      await poll(async () => (await this.exec(node, [programPath("ctr"), "version"])).code === 0, { timeoutMs: 60_000, intervalMs: 100, what: `containerd of ${node}` });
       const result = await this.exec(node, [programPath("ctr"), "--namespace", "k8s.io", "images", "import", file]);
       if (result.code !== 0) throw new Error(`${node} does not take the image ${file}: ${result.stderr.trim()}`);
     }));

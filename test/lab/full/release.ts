@@ -17,6 +17,8 @@ export interface InstallOptions extends HeraldOptions {
   readonly chart?: string;
   /** Archive of the image; the youngest of this machine's kind in dist/image (or in the folder $HERALD_IMAGES) when left out. */
   readonly image?: string;
+  /** Whether the nodes have the image already; false when left out. */
+  readonly imported?: boolean;
 }
 
 /** A cluster that a chart can be installed in. Each fails with the program's message. */
@@ -34,7 +36,7 @@ export async function installHerald(door: ReleaseDoor, options: InstallOptions, 
   for (const key of ["controllerArgs", "speakerArgs", "speakerOverrides", "env", "membership"] as const) {
     if (options[key] !== undefined) throw new Error(`${key} is for the light lab: say it by values of the chart`);
   }
-  await door.importImage(options.image ?? heraldImage());
+  if (options.imported !== true) await door.importImage(options.image ?? heraldImage());
   const values = { ...options.values, ...(options.controllers === undefined ? {} : { controller: { ...options.values?.["controller"] as object, replicas: options.controllers } }) };
   await door.helm(["upgrade", "--install", RELEASE, options.chart ?? join(CHECKOUT, "charts/herald"), "--namespace", HERALD_NAMESPACE, "--create-namespace", "--values", "-"], { input: JSON.stringify(values) });
   await waitForRelease(door, say);

@@ -1,10 +1,10 @@
 /** The first and the last step of the user's story where there are real kubelets: `helm install` and `helm uninstall`. */
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
-import type { FullLab } from "../full/full-lab.ts";
+import type { FullLab, InstallOptions } from "../full/full-lab.ts";
 import { WITHIN } from "../observe.ts";
 import { HERALD_NAMESPACE } from "../pods.ts";
-import { app } from "./manifests.ts";
+import { BUSY, service } from "./manifests.ts";
 
 /** What a step may use. */
 export interface InstallationContext {
@@ -14,8 +14,8 @@ export interface InstallationContext {
 }
 
 /** Installs Herald from its image and its chart: one controller leads, a speaker runs on every node, all pods are Ready, and the members' secret exists. */
-export async function install({ lab, say }: InstallationContext): Promise<void> {
-  await lab.startHerald({}, say);
+export async function install({ lab, say }: InstallationContext, options: InstallOptions = {}): Promise<void> {
+  await lab.startHerald(options, say);
   say(await lab.kubectl(["get", "pods", "-n", HERALD_NAMESPACE, "-o", "wide"]));
   const speakers = (await lab.kubectl(["get", "pods", "-n", HERALD_NAMESPACE, "-l", "app.kubernetes.io/component=speaker", "-o", 'jsonpath={range .items[*]}{.spec.nodeName}{"\\n"}{end}'])).trim().split("\n");
   assert.deepEqual(speakers.toSorted(), lab.allNodes);
@@ -30,9 +30,9 @@ export async function install({ lab, say }: InstallationContext): Promise<void> 
   assert.deepEqual(Object.keys(secret.data), ["secretkey"]);
 }
 
-/** Uninstalls Herald while a Service has an address: nothing is left running, nobody answers any more, and what the user made is there. */
+/** Uninstalls Herald while a Service, before pods of the story, has an address: nothing is left running, nobody answers any more, and what the user made is there. */
 export async function uninstall({ lab, say }: InstallationContext): Promise<void> {
-  await lab.apply(app({ name: "last" }));
+  await lab.apply(service({ name: "last", backend: BUSY.name }));
   const address = await eventually(async () => {
     const found = await lab.get("service", "default", "last") as { status: { loadBalancer: { ingress?: { ip: string }[] } } };
     const ip = found.status.loadBalancer.ingress?.[0]?.ip;
@@ -41,12 +41,16 @@ export async function uninstall({ lab, say }: InstallationContext): Promise<void
     return ip;
   }, { timeoutMs: 120_000, what: "somebody who answers for a last Service" });
   await lab.stopHerald();
-  assert.deepEqual(await lab.arping("client", address, { count: 3 }), []);
-  assert.equal((await lab.kubectl(["get", "deployments,daemonsets,pods", "-n", HERALD_NAMESPACE, "-o", "name"])).trim(), "");
-  const kept = await lab.kubectl(["get", "ipaddresspools,l2advertisements", "-n", HERALD_NAMESPACE, "-o", "name"]);
+  const [answers, left, kept] = await Promise.all([
+    lab.arping("client", address, { count: 3 }),
+    lab.kubectl(["get", "deployments,daemonsets,pods", "-n", HERALD_NAMESPACE, "-o", "name"]),
+    lab.kubectl(["get", "ipaddresspools,l2advertisements", "-n", HERALD_NAMESPACE, "-o", "name"]),
+  ]);
+  assert.deepEqual(answers, []);
+  assert.equal(left.trim(), "");
   assert.deepEqual(kept.trim().split("\n"), ["ipaddresspool.metallb.io/my-ippool", "l2advertisement.metallb.io/my-l2-advertise"]);
   const { status } = await lab.get("service", "default", "last") as { status: { loadBalancer: { ingress?: { ip: string }[] } } };
   assert.equal(status.loadBalancer.ingress?.[0]?.ip, address);
   say(`nothing of Herald runs, nobody answers for ${address}; kept: ${kept.trim().replaceAll("\n", ", ")}`);
-  await lab.kubectl(["delete", "service,deployment", "last", "-n", "default", "--wait=false"]);
+  await lab.kubectl(["delete", "service/last", `deployment/${BUSY.name}`, "-n", "default", "--wait=false"]);
 }

@@ -21,6 +21,9 @@ export interface AppOptions {
   readonly udp?: boolean;
 }
 
+/** An app whose pods no node takes with it; they run from the step before the one that needs them to the end of the story. */
+export const BUSY: AppOptions = { name: "busy", nodeName: BACKEND_HOST, udp: true };
+
 /** A Deployment of a web server and a Service of type LoadBalancer before it. */
 export function app(options: AppOptions): string {
   return `${deployment(options)}---\n${service(options)}`;

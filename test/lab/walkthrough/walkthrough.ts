@@ -7,13 +7,12 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import type { Lab } from "../lab.ts";
 import { eventually } from "../eventually.ts";
-import { BACKEND_HOST } from "../hosts.ts";
 import { metricOf } from "../metrics.ts";
 import { answererOtherThan, expectStays } from "../leaders.ts";
 import { WITHIN, addressOf, answeringLeader, eventsOf, expectAddress, leaderOf, setNetworkUnavailable, settledLeader, untilAnswerFrom, untilCaptured } from "../observe.ts";
 import { type Attempts, Prober } from "../prober.ts";
 import { type Silence, Heartbeats, longestOf } from "../stalls.ts";
-import { POOL_FILE, app, deployment, service } from "./manifests.ts";
+import { BUSY, POOL_FILE, app, deployment, service } from "./manifests.ts";
 
 export interface Step {
   readonly title: string;
@@ -28,6 +27,7 @@ export interface Context {
 
 const SERVICES = ["svc1", "svc2", "svc3"] as const;
 const ADDRESSES = ["172.20.255.200", "172.20.255.201", "172.20.255.202"] as const;
+const LOCAL = ["node1", "node2"].map((nodeName) => ({ name: `local-${nodeName}`, nodeName, replicas: 1, externalTrafficPolicy: "Local" }) as const);
 const KINDS = ["bfdprofiles", "bgpadvertisements", "bgppeers", "communities", "configurationstates", "ipaddresspools", "l2advertisements", "servicebgpstatuses", "servicel2statuses"];
 
 export const steps: readonly Step[] = [
@@ -72,7 +72,7 @@ async function threeServices({ lab, say }: Context): Promise<void> {
     await eventually(async () => assert.equal(await addressOf(lab, name), ADDRESSES[index]), { ...WITHIN, what: `${name} gets ${ADDRESSES[index]}` });
   }
   say(await lab.kubectl(["get", "svc", "-n", "default"]));
-  for (const [index, name] of SERVICES.entries()) {
+  await Promise.all(SERVICES.map(async (name, index) => {
     const found = await lab.get("service", "default", name) as { metadata: { annotations: Record<string, string> }; status: { loadBalancer: { ingress: unknown[] }; conditions: { type: string; status: string }[] } };
     assert.deepEqual(found.status.loadBalancer.ingress, [{ ip: ADDRESSES[index], ipMode: "VIP" }]);
     assert.equal(found.metadata.annotations["metallb.io/ip-allocated-from-pool"], "my-ippool");
@@ -82,7 +82,7 @@ async function threeServices({ lab, say }: Context): Promise<void> {
       assert.ok(events.includes(`IPAllocated metallb-controller Assigned IP ["${ADDRESSES[index]}"]`), events.join("\n"));
       assert.ok(events.some((event) => /^nodeAssigned metallb-speaker announcing from node "node\d" with protocol "layer2"$/.test(event)), events.join("\n"));
     }, { ...WITHIN, what: `events of ${name}` });
-  }
+  }));
   say((await eventsOf(lab, "svc1")).join("\n"));
 }
 
@@ -105,32 +105,35 @@ async function oneNodeEach({ lab, say }: Context): Promise<void> {
 }
 
 async function reachable({ lab, say }: Context): Promise<void> {
-  for (const [index, name] of SERVICES.entries()) {
+  const lines = Promise.all(SERVICES.map(async (name, index) => {
     const address = ADDRESSES[index] ?? "";
     const leader = await answeringLeader(lab, name, address);
-    say(`arping ${address}: ${await lab.nodeMac(leader)} (${leader})`);
     const pods = new Set<string>();
     await eventually(async () => {
       pods.add((await lab.curl("client", `http://${address}/`)).pod);
       assert.equal(pods.size, 2, `only ${[...pods].join()} answered`);
-    }, { ...WITHIN, what: `curl reaches both pods of ${name}` });
-    say(`curl http://${address}/ reached ${[...pods].toSorted().join(" and ")}`);
-  }
+    }, { ...WITHIN, intervalMs: 20, what: `curl reaches both pods of ${name}` });
+    return [`arping ${address}: ${await lab.nodeMac(leader)} (${leader})`, `curl http://${address}/ reached ${[...pods].toSorted().join(" and ")}`];
+  }));
+  // What the next step uses may start meanwhile.
+  await Promise.all([lines, lab.apply(LOCAL.map(deployment).join("---\n"))]);
+  for (const line of (await lines).flat()) say(line);
 }
 
 async function trafficPolicyLocal({ lab, say }: Context): Promise<void> {
-  for (const node of ["node1", "node2"]) {
-    const name = `local-${node}`;
-    await lab.apply(app({ name, nodeName: node, replicas: 1, externalTrafficPolicy: "Local" }));
+  const lines = await Promise.all(LOCAL.map(async (local) => {
+    const { name, nodeName: node } = local;
+    await lab.apply(app(local));
     const leader = await settledLeader(lab, name);
     assert.equal(leader, node, `${leader} leads ${name}, and only the node with the pod may: ${node}`);
     const address = await addressOf(lab, name) ?? "";
     await untilAnswerFrom(lab, address, node);
     const answer = await eventually(() => lab.curl("client", `http://${address}/`), { ...WITHIN, what: `curl http://${address}/` });
-    say(`${name} at ${address} on ${leader}: pod ${answer.pod} saw the client as ${answer.client}`);
     assert.equal(answer.client, "172.20.0.100");
     await lab.kubectl(["delete", "service,deployment", name, "-n", "default", "--wait=false"]);
-  }
+    return `${name} at ${address} on ${leader}: pod ${answer.pod} saw the client as ${answer.client}`;
+  }));
+  for (const line of lines) say(line);
 }
 
 async function networkUnavailable({ lab, say }: Context): Promise<void> {
@@ -145,7 +148,8 @@ async function networkUnavailable({ lab, say }: Context): Promise<void> {
   await capture.stop();
   say(frames.slice(0, 2).join("\n"));
   await setNetworkUnavailable(lab, before, "False");
-  await expectStays(lab, { name: "svc1", address, node: after });
+  // What the next step uses may start meanwhile.
+  await Promise.all([expectStays(lab, { name: "svc1", address, node: after }), lab.apply(deployment(BUSY))]);
   say(`${before} is available again; ${after} keeps the address`);
 }
 
@@ -161,12 +165,12 @@ interface Busy {
 
 /** A Service whose pods no node takes with it, and a client that uses it all the time. */
 async function busyService(lab: Lab): Promise<Busy> {
-  await lab.apply(app({ name: "busy", nodeName: BACKEND_HOST, udp: true }));
+  await lab.apply(app(BUSY));
   const address = await expectAddress(lab, "busy");
-  await answeringLeader(lab, "busy", address);
-  const prober = await Prober.start({ lab, address, tcpPort: 80, udpPort: 81 });
-  const heartbeats = await Heartbeats.start(lab);
-  return { address, leader: await answeringLeader(lab, "busy", address), prober, heartbeats };
+  const [prober, heartbeats, leader] = await Promise.all([
+    Prober.start({ lab, address, tcpPort: 80, udpPort: 81 }), Heartbeats.start(lab), answeringLeader(lab, "busy", address),
+  ]);
+  return { address, leader, prober, heartbeats };
 }
 
 /** How long the client had no answer from that moment on, of either protocol: what it slept through itself, and what the speakers that should take over did, is not counted. */
@@ -179,8 +183,7 @@ async function powerLost({ lab, say }: Context): Promise<void> {
   const { address, leader, prober, heartbeats } = await busyService(lab);
   const since = Date.now();
   await lab.powerOff(leader);
-  const next = await answererOtherThan(lab, "busy", address, [leader]);
-  await prober.untilSteady(Date.now());
+  const [next] = await Promise.all([answererOtherThan(lab, "busy", address, [leader]), prober.untilSteady(Date.now())]);
   const gaps = gapsOf(prober.attempts(), since, await heartbeats.silences(), leader);
   say(`${leader} lost its power, ${next} answers. Longest gap between two answers: UDP ${gaps.udp} ms, TCP ${gaps.tcp} ms`);
   // A pod's kernel takes connections while the pod stands still; its answers over UDP wait for it.
@@ -193,30 +196,27 @@ async function powerLost({ lab, say }: Context): Promise<void> {
   const returned = Date.now();
   await lab.restore(leader);
   await eventually(async () => assert.equal(await metricOf(lab, { node: leader, program: "speaker" }, "herald_members", { state: "alive" }), lab.nodes.length), { timeoutMs: 120_000, what: `${leader} is a member again` });
-  await prober.untilSteady(Date.now());
-  const seen = await prober.stop();
-  await heartbeats.hold(async () => {
+  const stays = async (): Promise<void> => {
     assert.equal(await leaderOf(lab, "busy"), next, "nothing moves when the node returns");
     await untilAnswerFrom(lab, address, next);
-  }, [leader]);
-  await heartbeats.stop();
-  say(`${leader} is back, ${await answeringLeader(lab, "busy", address)} has the address; since then ${seen.failedSince("udp", returned)} UDP requests and ${seen.failedSince("tcp", returned)} connections failed`);
+  };
+  await Promise.all([prober.untilSteady(Date.now()), heartbeats.hold(stays, [leader])]);
+  const [seen] = await Promise.all([prober.stop(), heartbeats.stop()]);
+  say(`${leader} is back, ${await settledLeader(lab, "busy")} has the address; since then ${seen.failedSince("udp", returned)} UDP requests and ${seen.failedSince("tcp", returned)} connections failed`);
 }
 
 async function cleanStop({ lab, say }: Context): Promise<void> {
   const { address, leader, prober, heartbeats } = await busyService(lab);
   const since = Date.now();
   await lab.stopSpeaker(leader);
-  const next = await answererOtherThan(lab, "busy", address, [leader]);
-  await prober.untilSteady(Date.now());
-  const seen = await prober.stop();
-  await heartbeats.stop();
+  const [next] = await Promise.all([answererOtherThan(lab, "busy", address, [leader]), prober.untilSteady(Date.now())]);
+  const [seen] = await Promise.all([prober.stop(), heartbeats.stop()]);
   const lost = { udp: seen.failedSince("udp", since), tcp: seen.failedSince("tcp", since) };
   const told = `${lost.udp} of ${seen.count("udp")} UDP requests and ${lost.tcp} of ${seen.count("tcp")} new connections failed`;
   say(`${leader}'s speaker was stopped, ${next} answers: ${told}`);
   assert.deepEqual(lost, { udp: 0, tcp: 0 }, `${told}; the client itself stood still for ${Math.round(seen.longestStallMs(since))} ms`);
   await lab.restore(leader);
-  await lab.kubectl(["delete", "service,deployment", "busy", "-n", "default", "--wait=false"]);
+  await lab.kubectl(["delete", "service", "busy", "-n", "default", "--wait=false"]);
 }
 
 async function leftAlone({ lab, say }: Context): Promise<void> {
@@ -229,17 +229,16 @@ spec: {type: ClusterIP, externalIPs: [172.20.255.240], selector: {app: svc1}, po
   // A Service that is Herald's and comes later has its address: the two before it have been looked at by then.
   await lab.apply(`${deployment({ name: "later" })}---\n${service({ name: "later" })}`);
   await eventually(async () => assert.ok(await addressOf(lab, "later")), { ...WITHIN, what: "an address for a later Service" });
-  for (const name of ["other-class", "external"]) {
+  await Promise.all(["other-class", "external"].map(async (name) => {
     const found = await lab.get("service", "default", name) as { metadata: { annotations?: Record<string, string> }; status: { loadBalancer: object; conditions?: unknown[] } };
     assert.deepEqual(found.status.loadBalancer, {});
     assert.equal(found.status.conditions, undefined);
     assert.equal(found.metadata.annotations?.["metallb.io/ip-allocated-from-pool"], undefined);
     assert.deepEqual(await eventsOf(lab, name), []);
-  }
+  }));
   assert.deepEqual(await lab.arping("client", "172.20.255.240", { count: 2 }), []);
   say(await lab.kubectl(["get", "svc", "other-class", "external", "-n", "default"]));
-  await lab.kubectl(["delete", "service", "other-class", "external", "later", "-n", "default", "--wait=false"]);
-  await lab.kubectl(["delete", "deployment", "later", "-n", "default", "--wait=false"]);
+  await lab.kubectl(["delete", "service/other-class", "service/external", "service/later", "deployment/later", "-n", "default", "--wait=false"]);
 }
 
 async function withoutApiServer({ lab, say }: Context): Promise<void> {
@@ -258,14 +257,13 @@ async function withoutApiServer({ lab, say }: Context): Promise<void> {
 }
 
 async function deleted({ lab, say }: Context): Promise<void> {
-  for (const name of SERVICES) await lab.kubectl(["delete", "service,deployment", name, "-n", "default", "--wait=false"]);
-  await eventually(async () => {
+  await lab.kubectl(["delete", "service,deployment", ...SERVICES, "-n", "default", "--wait=false"]);
+  const addressesBack = eventually(async () => {
     const pool = await lab.get("ipaddresspool", "metallb-system", "my-ippool") as { status?: { assignedIPv4?: number; availableIPv4?: number } };
     assert.deepEqual([pool.status?.assignedIPv4, pool.status?.availableIPv4], [0, 51], JSON.stringify(pool.status));
   }, { timeoutMs: 90_000, what: "all addresses back in the pool" });
-  for (const address of ADDRESSES) {
-    await eventually(async () => assert.deepEqual(await lab.arping("client", address, { count: 2 }), []), { ...WITHIN, what: `silence for ${address}` });
-  }
-  await eventually(async () => assert.equal((await lab.kubectl(["get", "servicel2statuses", "-A", "--no-headers", "--ignore-not-found"])).trim(), ""), { ...WITHIN, what: "no ServiceL2Status left" });
+  const silence = ADDRESSES.map((address) => eventually(async () => assert.deepEqual(await lab.arping("client", address, { count: 2 }), []), { ...WITHIN, what: `silence for ${address}` }));
+  const noStatus = eventually(async () => assert.equal((await lab.kubectl(["get", "servicel2statuses", "-A", "--no-headers", "--ignore-not-found"])).trim(), ""), { ...WITHIN, what: "no ServiceL2Status left" });
+  await Promise.all([addressesBack, noStatus, ...silence]);
   say("51 of 51 addresses are free, nobody answers for them, no ServiceL2Status is left");
 }
