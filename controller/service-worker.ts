@@ -12,7 +12,7 @@ import { type Verdict, WorkQueue } from "../kube/work-queue.ts";
 import { type Clock, rfc3339Seconds, type Timer } from "../sys/clock.ts";
 import type { Logger } from "../sys/log.ts";
 import type { Random } from "../sys/random.ts";
-import type { IpAddress } from "../wire/ip-address.ts";
+import { formatIpAddress, type IpAddress } from "../wire/ip-address.ts";
 import type { Allocator } from "./allocator/allocator.ts";
 import { ADDRESS_ASSIGNED, conditionOf } from "./reconcile/conditions.ts";
 import { planService, type ServicePlan } from "./reconcile/service-plan.ts";
@@ -21,6 +21,7 @@ import { readServiceRequest } from "./reconcile/service-request.ts";
 import { isMarkedOurs, statusAddresses } from "./reconcile/service-status.ts";
 import { ReasonBook } from "./reason-book.ts";
 import { compareByAge, WaitingList } from "./waiting-list.ts";
+import { WritePace } from "./write-pace.ts";
 
 /** How long until we look again for a namespace, or a Service, that the caches don't have yet (milliseconds). */
 const UNSEEN_MS = 500;
@@ -58,6 +59,7 @@ export class ServiceWorker {
   readonly #queue: WorkQueue;
   readonly #waiting = new WaitingList();
   readonly #reasons = new ReasonBook();
+  readonly #pace = new WritePace();
   #look: Timer | undefined;
   #stopped = false;
   /** What our own writes and reads returned, until the cache shows it or something newer; also what only we have seen so far. */
@@ -164,7 +166,7 @@ export class ServiceWorker {
   }
 
   async #process(key: string): Promise<Verdict> {
-    const { client, allocator, log } = this.#options;
+    const { client, clock, allocator, log } = this.#options;
     const cached = this.#options.services.get(key);
     if (cached === undefined) return this.#processUnseen(key);
     const service = this.#freshest(cached);
@@ -179,10 +181,16 @@ export class ServiceWorker {
       this.#settle(service);
       return "done";
     }
+    const waitMs = this.#pace.waitMs(key, clock.now());
+    if (waitMs > 0) {
+      this.#contested(service);
+      return { kind: "retryAfter", ms: waitMs };
+    }
     try {
       const { namespace, name } = service.metadata;
       const target = namespace === undefined ? { name } : { namespace, name };
       const updated = this.#strip(await client.patch(services, target, plan.patch, { subresource: "status" }));
+      this.#pace.note(key, clock.now());
       if (this.#isNewer(updated)) this.#fresher.set(key, updated);
       this.#settle(updated);
     } catch (error) {
@@ -198,6 +206,15 @@ export class ServiceWorker {
   #tell(service: Service, events: readonly EventBody[]): void {
     this.#untold.delete(keyOf(service));
     for (const event of events) this.#options.recorder.event(referenceTo(services, { ...service, kind: "Service" }), event);
+  }
+
+  /** It was written so often in so short a time that something else must be changing it. */
+  #contested(service: Service): void {
+    const key = keyOf(service);
+    if (!this.#pace.isNews(key)) return;
+    this.#options.log.warn("statusContested", { key, shown: statusAddresses(service).map(formatIpAddress) });
+    const message = "something else changes the Service or its status again and again, and is answered less often from now on: does another load balancer (the ServiceLB of k3s, say) serve it too?";
+    this.#options.recorder.event(referenceTo(services, { ...service, kind: "Service" }), { type: "Warning", reason: "StatusContested", message });
   }
 
   /** The cache does not have it: it is gone, unless we have read of it what the cache has yet to bring. */
@@ -276,6 +293,7 @@ export class ServiceWorker {
   #forget(key: string): void {
     this.#fresher.delete(key);
     this.#untold.delete(key);
+    this.#pace.forget(key);
     this.#awaitNothing(key);
     const freed = this.#options.allocator.release(key);
     if (freed.length > 0) this.#afterFreeing(freed);
