@@ -105,7 +105,7 @@ describe("each rule is told with object and field", () => {
     ["community", { communities: [{ name: "a", value: "large:1:2:3" }] }],
     ["bfdprofile", {}],
   ])("what is right is let in: %s %j", async (kind, spec) => {
-    expect(await new Cluster().create(kind, "new", spec)).toEqual({ uid: "u-1", allowed: true });
+    expect(await new Cluster().create(kind, "new", spec)).toMatchObject({ uid: "u-1", allowed: true });
   });
 
   it.each(Object.keys(types) as Kind[])("%s belongs into Herald's namespace", async (kind) => {
@@ -192,9 +192,16 @@ describe("deleting a BFDProfile", () => {
   });
 });
 
+it("who asks for BGP hears that there is none yet, and who asks for layer 2 hears nothing", async () => {
+  const cluster = new Cluster();
+  const warning = "Herald does not speak BGP yet: this is kept and checked, and nothing is announced by it";
+  for (const [kind, spec] of [["bgppeer", peer()], ["bgpadvertisement", {}]] as const) expect(await cluster.create(kind, "b", spec)).toEqual({ uid: "u-1", allowed: true, warnings: [warning] });
+  for (const [kind, spec] of [["ipaddresspool", pool("10.0.0.0/24")], ["l2advertisement", {}], ["bfdprofile", {}], ["community", {}]] as const) expect(await cluster.create(kind, "b", spec)).toEqual({ uid: "u-1", allowed: true });
+});
+
 it("disableMP is told of, and nothing else is skipped for it", async () => {
   const cluster = new Cluster();
-  expect(await cluster.create("bgppeer", "p", peer({ disableMP: true }))).toEqual({ uid: "u-1", allowed: true, warnings: ["spec.disableMP is deprecated and has no effect"] });
+  expect(await cluster.create("bgppeer", "p", peer({ disableMP: true }))).toMatchObject({ uid: "u-1", allowed: true, warnings: [/BGP/, "spec.disableMP is deprecated and has no effect"].map((text) => expect.stringMatching(text)) });
   expect(await cluster.create("bgppeer", "p", peer({ disableMP: true, peerAddress: "x" }))).toMatchObject({ allowed: false });
 });
 

@@ -43,11 +43,14 @@ function layer2Errors(pools: readonly CustomResource[], advertisements: readonly
   return result.kind === "valid" ? [] : result.errors;
 }
 
+/** Told of what has no effect without BGP, and whose status would say nothing of that. */
+const NO_BGP = "Herald does not speak BGP yet: this is kept and checked, and nothing is announced by it";
+
 /** By the path that the API server calls. */
 export const validations: ReadonlyMap<string, Validation> = new Map<string, Validation>([
   ["/validate-metallb-io-v1beta1-ipaddresspool", { type: ipAddressPools, errors: ({ own }) => layer2Errors(own, []) }],
   ["/validate-metallb-io-v1beta1-l2advertisement", { type: l2Advertisements, needsPools: true, errors: ({ own, pools }) => layer2Errors(pools, own) }],
-  ["/validate-metallb-io-v1beta1-bgpadvertisement", { type: bgpAdvertisements, needsPools: true, needsNodes: true, errors: ({ own, pools, nodes }) => bgpErrors({ advertisements: own, pools }, nodes) }],
+  ["/validate-metallb-io-v1beta1-bgpadvertisement", { type: bgpAdvertisements, needsPools: true, needsNodes: true, errors: ({ own, pools, nodes }) => bgpErrors({ advertisements: own, pools }, nodes), warnings: () => [NO_BGP] }],
   ["/validate-metallb-io-v1beta1-community", { type: communities, errors: ({ own }) => bgpErrors({ communities: own }, []) }],
   ["/validate-metallb-io-v1beta1-bfdprofile", { type: bfdProfiles, errors: ({ own }) => bgpErrors({ bfdProfiles: own }, []), onDelete: refuseWhileUsed }],
   ["/validate-metallb-io-v1beta2-bgppeer", { type: bgpPeers, needsNodes: true, errors: ({ own, nodes }) => bgpErrors({ peers: own }, nodes), warnings: peerWarnings }],
@@ -113,5 +116,5 @@ async function refuseWhileUsed(request: AdmissionRequest, existing: ExistingObje
 
 function peerWarnings({ spec }: CustomResource): readonly string[] {
   const deprecated = typeof spec === "object" && spec !== null && "disableMP" in spec && spec.disableMP === true;
-  return deprecated ? ["spec.disableMP is deprecated and has no effect"] : [];
+  return [NO_BGP, ...(deprecated ? ["spec.disableMP is deprecated and has no effect"] : [])];
 }
