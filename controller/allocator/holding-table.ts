@@ -36,10 +36,10 @@ export class HoldingTable {
   #words = new Int32Array(MIN_CAPACITY * WIDTH);
   /** By slot: the name, where the words say what it holds, or what is held; undefined where the slot is free. */
   #holders: (string | HeldAddresses | undefined)[] = emptySlots(MIN_CAPACITY);
-  /** The name last searched for, its hash, and the slot where it is or, while it is not there, would go. */
-  #lastName = "";
-  #lastHash = hashOf("");
-  #lastSlot = this.#search("", hashOf(""));
+  /** The name last searched for, unless things were moved since; its hash, and the slot where it is or, while it is not there, would go. */
+  #lastName: string | undefined;
+  #lastHash = EMPTY;
+  #lastSlot = 0;
 
   /** @param places all places that anything held may be in, each under its `number`. */
   constructor(places: readonly AddressPlace[]) {
@@ -92,7 +92,6 @@ export class HoldingTable {
     this.#size--;
     this.#close(slot);
     if (this.#size < MIN_LOAD * this.capacity && this.capacity > MIN_CAPACITY) this.#resize(this.capacity / 2);
-    else this.#lastSlot = this.#search(service, this.#lastHash);
     return held;
   }
 
@@ -149,6 +148,7 @@ export class HoldingTable {
     }
     words[gap * WIDTH] = EMPTY;
     this.#holders[gap] = undefined;
+    this.#lastName = undefined;
   }
 
   #resize(capacity: number): void {
@@ -165,7 +165,7 @@ export class HoldingTable {
       for (let word = 0; word < WIDTH; word++) this.#words[slot * WIDTH + word] = words[old * WIDTH + word] ?? 0;
       this.#holders[slot] = holders[old];
     }
-    this.#lastSlot = this.#search(this.#lastName, this.#lastHash);
+    this.#lastName = undefined;
   }
 }
 

@@ -23,16 +23,15 @@ export class OffsetTable<T> {
   #keys: Uint32Array;
   /** By slot; a slot with undefined is empty, whatever its key says. */
   #values: (T | undefined)[];
-  /** The offset last searched for, and the slot where it is or, while it is not there, would go. */
-  #lastOffset: Offset = 0;
-  #lastSlot: number;
+  /** The offset last searched for, unless things were moved since, and the slot where it is or, while it is not there, would go. */
+  #lastOffset: Offset | undefined;
+  #lastSlot = 0;
 
   /** @param size number of addresses in the range: offsets are below it. */
   constructor(size: bigint) {
     this.#width = widthFor(size);
     this.#keys = new Uint32Array(MIN_CAPACITY * this.#width);
     this.#values = emptySlots(MIN_CAPACITY);
-    this.#lastSlot = this.#search(0);
   }
 
   /** Number of entries. */
@@ -69,7 +68,6 @@ export class OffsetTable<T> {
     this.#size--;
     this.#close(slot);
     if (this.#size < MIN_LOAD * this.capacity && this.capacity > MIN_CAPACITY) this.#resize(this.capacity / 2);
-    else this.#lastSlot = this.#search(offset);
     return value;
   }
 
@@ -114,6 +112,7 @@ export class OffsetTable<T> {
       gap = slot;
     }
     this.#values[gap] = undefined;
+    this.#lastOffset = undefined;
   }
 
   #resize(capacity: number): void {
@@ -130,7 +129,7 @@ export class OffsetTable<T> {
       for (let word = 0; word < this.#width; word++) this.#keys[slot * this.#width + word] = keys[old * this.#width + word] ?? 0;
       this.#values[slot] = value;
     }
-    this.#lastSlot = this.#search(this.#lastOffset);
+    this.#lastOffset = undefined;
   }
 }
 
