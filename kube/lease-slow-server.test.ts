@@ -33,7 +33,7 @@ test("the Lease is had and kept by an API server that is too slow for the leader
   const fenced = new FencedClient({ client, clock, leadsFor: (ms) => elector.leadsFor(ms) });
   try {
     elector.start();
-    await expect.poll(() => elector.isLeader, { timeout: 5_000 }).toBe(true);
+    await expect.poll(() => elector.isLeader, { timeout: 15_000 }).toBe(true);
     await expect(fenced.patch(namespaces, { name: "n" }, {})).rejects.toMatchObject({ code: 504 });
   } finally {
     await elector.stop();

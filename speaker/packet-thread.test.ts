@@ -32,7 +32,7 @@ function request(from: MacAddress): Uint8Array {
   });
 }
 
-describe.skipIf(reasonToSkip !== undefined)(`packet thread on a veth pair${reasonToSkip === undefined ? "" : ` (${reasonToSkip})`}`, () => {
+describe.skipIf(reasonToSkip !== undefined)(`packet thread on a veth pair${reasonToSkip === undefined ? "" : ` (${reasonToSkip})`}`, { timeout: 120_000 }, () => {
   let pair: VethPair;
   let client: PacketSocket;
   let clientMac: MacAddress;
@@ -60,12 +60,12 @@ describe.skipIf(reasonToSkip !== undefined)(`packet thread on a veth pair${reaso
         all.push(...received());
         expect(all.filter(({ operation }) => operation === ArpOperation.reply)).toHaveLength(1);
       },
-      { timeout: 2_000, interval: 5 },
+      { timeout: 30_000, interval: 5 },
     );
     return all.filter(({ operation }) => operation === ArpOperation.reply);
   };
   const fact = async (matches: (fact: FromPacketThread) => boolean): Promise<void> => {
-    await vi.waitFor(() => expect(facts.some(matches), JSON.stringify(facts)).toBe(true), { timeout: 5_000, interval: 5 });
+    await vi.waitFor(() => expect(facts.some(matches), JSON.stringify(facts)).toBe(true), { timeout: 30_000, interval: 5 });
     facts.length = 0;
   };
 
@@ -99,7 +99,7 @@ describe.skipIf(reasonToSkip !== undefined)(`packet thread on a veth pair${reaso
     await vi.waitFor(() => {
       seen.push(...received());
       expect(seen.filter(({ ethernetDestination }) => ethernetDestination === BROADCAST_MAC).length).toBe(5);
-    }, { timeout: 3_000, interval: 20 });
+    }, { timeout: 30_000, interval: 20 });
     const speakerMac = seen[0]?.senderHardwareAddress;
     expect(seen[0]).toMatchObject({ operation: ArpOperation.request, senderProtocolAddress: VIP, targetProtocolAddress: VIP });
     expect(await answers()).toEqual([
@@ -150,13 +150,13 @@ describe.skipIf(reasonToSkip !== undefined)(`packet thread on a veth pair${reaso
     }
     await fact((heard) => heard.kind === "owned" && heard.reason === "InterfacesChanged");
     // The other end of the cable lost its carrier for a moment.
-    await vi.waitFor(() => expect(() => received()).not.toThrow(), { timeout: 2_000, interval: 20 });
+    await vi.waitFor(() => expect(() => received()).not.toThrow(), { timeout: 30_000, interval: 20 });
     await answers();
   });
 
   test("gives signs of life while idle", async () => {
-    await vi.waitFor(() => expect(handle.lastTurnAgoMs()).toBeGreaterThan(100), { timeout: 2_000, interval: 5 });
-    await vi.waitFor(() => expect(handle.lastTurnAgoMs()).toBeLessThan(50), { timeout: 2_000, interval: 5 });
+    await vi.waitFor(() => expect(handle.lastTurnAgoMs()).toBeGreaterThan(100), { timeout: 30_000, interval: 5 });
+    await vi.waitFor(() => expect(handle.lastTurnAgoMs()).toBeLessThan(50), { timeout: 30_000, interval: 5 });
   });
 
   test("stops answering once the address is taken away, and ends in order", async () => {

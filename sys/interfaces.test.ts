@@ -33,7 +33,7 @@ function suite(open: () => Subject): void {
         changed = subject.monitor.update() || changed;
         check();
       },
-      { timeout: 5_000, interval: 5 },
+      { timeout: 15_000, interval: 5 },
     );
     expect(changed).toBe(true);
   };
