@@ -210,6 +210,25 @@ describe("three speakers that agree", () => {
     expect(one.owned.size).toBeGreaterThan(0);
   });
 
+  test("one whose clock was years ahead starts again with the right time, when membership has forgotten it: the others hear it", () => {
+    const segment = threeSpeakers();
+    const [one, , three] = segment.speakers;
+    if (one === undefined || three === undefined) throw new Error("no speakers");
+    for (const [awayMs, bootUnixMs] of [[1000, START_UNIX_MS + 2 * 365 * 86_400_000], [90_000, START_UNIX_MS + 200_000]] as const) {
+      one.isUp = false;
+      segment.runFor(awayMs);
+      one.agreement = newAgreement(one.node, one.address, bootUnixMs);
+      one.owned.clear();
+      one.isUp = true;
+      start(segment, one);
+      segment.runFor(8000);
+    }
+    three.isUp = false;
+    segment.runFor(2000);
+    for (const address of ADDRESSES) expect(owners(segment, address), address).toHaveLength(1);
+    expect(one.owned.size).toBeGreaterThan(0);
+  });
+
   test("one stands still for three seconds: when it wakes, it answers for nothing that others have taken", () => {
     const segment = threeSpeakers();
     const sleeper = segment.speakers.find(({ owned }) => owned.size > 0);

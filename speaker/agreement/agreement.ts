@@ -39,8 +39,8 @@ export const MAX_HOPS = 6;
 const SEGMENT_WITNESSES = 4;
 /** An incarnation so far above the process's start in seconds was not reached by refuting suspicions of its own. */
 const CLOCK_SET_BACK_INCARNATIONS = 60;
-/** Others' word on a start further ahead of the wall clock is not believed: as far as terms may be ahead. */
-const MAX_BOOT_AHEAD_MS = 86_400_000;
+/** Others' word on a start beyond this is not believed: the year 6429 in milliseconds. A clock may have been wrong by years. */
+const MAX_BOOT = 2 ** 47;
 /** Steps that one input may cause between the three machines: more is a loop. */
 const MAX_STEPS = 100_000;
 
@@ -57,7 +57,6 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
   readonly #membership: Membership;
   readonly #detection: Detection;
   readonly #claims: Claims;
-  readonly #wallMs: (now: Instant) => number;
   readonly #roster: Roster;
   /** Digests of others' lists, newest last: large clusters pass them on. */
   readonly #digests = new Map<string, ClaimsDigest>();
@@ -83,7 +82,6 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     this.#membership = new Membership({ node, endpoint, keyring: { keys: options.keys }, incarnation: Math.floor(boot / 1000), meta: HERALD_META, timing, vouchesFor }, random);
     this.#claims = new Claims({ node, boot, wallMs, failback, template });
     this.#boot = boot;
-    this.#wallMs = wallMs;
     this.#digest = { owner: node, boot, version: 0, hash: 0 };
   }
 
@@ -291,7 +289,7 @@ export class Agreement implements Machine<AgreementInput, AgreementOutput> {
     switch (body.kind) {
       case "heartbeat":
         for (const digest of body.digests) {
-          if (digest.owner === this.#options.node && digest.boot <= this.#wallMs(this.#lastNow) + MAX_BOOT_AHEAD_MS) this.#startedBefore(digest.boot, steps);
+          if (digest.owner === this.#options.node && digest.boot <= MAX_BOOT) this.#startedBefore(digest.boot, steps);
           this.#noteDigest(digest);
           steps.push({ to: "claims", input: { kind: "digest", digest, from: sender } });
         }

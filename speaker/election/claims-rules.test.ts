@@ -275,21 +275,6 @@ describe("order of claims", () => {
     const again = members.give(owner, { kind: "update", update: { ...worse, version: 1001 } });
     expect(again.filter(({ kind }) => kind === "reannounce")).toEqual([]);
   });
-
-  test("a term more than a day ahead is not heeded", () => {
-    const members = settledMembers(1, ["a", "b"]);
-    const [owner = ""] = members.owners("192.0.0.1");
-    const other = owner === "a" ? "b" : "a";
-    const outputs = members.give(owner, {
-      kind: "update",
-      update: {
-        owner: other, boot: ORIGIN_UNIX_MS, facts: { ready: true, fresh: true, settled: true, template: "" }, base: undefined, version: 1000, hash: 0,
-        entries: [{ address: "192.0.0.1", state: "claim", term: ORIGIN_UNIX_MS + 2 * 86_400_000, witnessed: true, successor: "" }], removed: [],
-      },
-    });
-    expect(outputs).toContainEqual({ kind: "dropped", reason: "termInFuture" });
-    expect(members.owners("192.0.0.1")).toEqual([owner]);
-  });
 });
 
 describe("waking up", () => {

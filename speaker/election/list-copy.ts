@@ -5,10 +5,16 @@
 import { entryHash, factsHash, isHolding, MAX_ENTRIES_PER_OWNER, sameEntry, xor48 } from "./claim-list.ts";
 import type { ClaimEntry, ClaimsUpdate, NodeFacts } from "./claims-protocol.ts";
 
+/**
+ * Terms beyond this are not heeded: it is the year 6429 in milliseconds, and leaves room to count on from in 48 bits. Those of a
+ * clock that is wrong are: who refused them would announce what their owner announces.
+ */
+export const MAX_TERM = 2 ** 47;
+
 interface Kept {
   readonly entry: ClaimEntry;
   readonly hash: number;
-  /** Its term is too far ahead to be heeded; it is kept, for the hash covers it. */
+  /** Its term is beyond MAX_TERM; it is kept, for the hash covers it. */
   readonly refused: boolean;
 }
 
@@ -16,8 +22,8 @@ interface Kept {
 export interface ListChange {
   /** Addresses whose entry is another now. */
   readonly changed: readonly string[];
-  /** Entries not heeded since their term is more than a day ahead. */
-  readonly refused: number;
+  /** Entries whose term is further ahead than clocks should be apart. */
+  readonly ahead: number;
   /** Entries left out for want of room. */
   readonly cut: number;
 }
@@ -82,22 +88,22 @@ export class ListCopy {
     return { owner, boot, facts: this.#facts, base: undefined, version: this.#version, hash: this.#hash, entries: [...this.#entries.values()].map(({ entry }) => entry), removed: [] };
   }
 
-  /** Becomes what the whole list says. Terms above `maxTerm` are not heeded. */
-  replace(update: ClaimsUpdate, maxTerm: number): ListChange {
+  /** Becomes what the whole list says. Terms above `expectedTerm` are counted as ahead. */
+  replace(update: ClaimsUpdate, expectedTerm: number): ListChange {
     const named = new Set<string>();
     for (const { address } of update.entries) named.add(address);
     const removed = [...this.#entries.keys()].filter((address) => !named.has(address));
-    return this.#apply(update, update.entries, removed, maxTerm);
+    return this.#apply(update, update.entries, removed, expectedTerm);
   }
 
   /** Applies a step on top of the version that is here. */
-  step(update: ClaimsUpdate, maxTerm: number): ListChange {
-    return this.#apply(update, update.entries, update.removed, maxTerm);
+  step(update: ClaimsUpdate, expectedTerm: number): ListChange {
+    return this.#apply(update, update.entries, update.removed, expectedTerm);
   }
 
-  #apply(update: ClaimsUpdate, entries: readonly ClaimEntry[], removed: readonly string[], maxTerm: number): ListChange {
+  #apply(update: ClaimsUpdate, entries: readonly ClaimEntry[], removed: readonly string[], expectedTerm: number): ListChange {
     const changed: string[] = [];
-    let refused = 0;
+    let ahead = 0;
     let cut = 0;
     for (const address of removed) {
       const before = this.#entries.get(address);
@@ -114,8 +120,8 @@ export class ListCopy {
         cut += 1;
         continue;
       }
-      const kept: Kept = { entry, hash: entryHash(entry), refused: entry.term > maxTerm };
-      if (kept.refused) refused += 1;
+      const kept: Kept = { entry, hash: entryHash(entry), refused: entry.term > MAX_TERM };
+      if (entry.term > expectedTerm) ahead += 1;
       this.#hash = xor48(xor48(this.#hash, before?.hash ?? 0), kept.hash);
       this.#entries.set(entry.address, kept);
       this.#vetoes += Number(entry.state === "veto") - Number(before?.entry.state === "veto");
@@ -124,6 +130,6 @@ export class ListCopy {
     this.#hash = xor48(xor48(this.#hash, factsHash(this.#facts)), factsHash(update.facts));
     this.#facts = update.facts;
     this.#version = update.version;
-    return { changed, refused, cut };
+    return { changed, ahead, cut };
   }
 }

@@ -22,8 +22,8 @@ export const MAX_OWNERS = 1024;
 export const LIST_KEPT_MS = 60_000;
 /** Members that give a restarted one its old list. */
 export const GIVERS = 2;
-/** A term further ahead of the wall clock is not heeded. */
-export const MAX_TERM_AHEAD_MS = 86_400_000;
+/** A term further ahead of the wall clock is counted: this clock is wrong, or the owner's. */
+export const TERM_AHEAD_MS = 86_400_000;
 
 /** What the table of lists tells its owner while it takes something in. */
 export interface PeerEvents {
@@ -228,12 +228,12 @@ export class PeerLists {
         this.#confirm(peer, now);
         return peer.isUpToDate;
       }
-      this.#applied(peer, update, now, list.replace(update, this.#maxTerm(now)));
+      this.#applied(peer, update, now, list.replace(update, this.#expectedTerm(now)));
     } else {
       const copy = new ListCopy(update);
       if (list !== undefined) this.#setOld(peer, list, now);
       peer.list = copy;
-      this.#applied(peer, update, now, copy.replace(update, this.#maxTerm(now)));
+      this.#applied(peer, update, now, copy.replace(update, this.#expectedTerm(now)));
       this.#giveBack(peer);
     }
     this.#stepsAhead(peer, now);
@@ -245,7 +245,7 @@ export class PeerLists {
     const { list } = peer;
     if (list !== undefined && list.boot === update.boot) {
       if (base === list.version) {
-        this.#applied(peer, update, now, list.step(update, this.#maxTerm(now)));
+        this.#applied(peer, update, now, list.step(update, this.#expectedTerm(now)));
         this.#stepsAhead(peer, now);
         return peer.isUpToDate;
       }
@@ -265,13 +265,13 @@ export class PeerLists {
     for (let next = peer.ahead.get(list.version); next !== undefined; next = peer.ahead.get(list.version)) {
       peer.ahead.delete(list.version);
       if (next.boot !== list.boot || next.version <= list.version) return;
-      this.#applied(peer, next, now, list.step(next, this.#maxTerm(now)));
+      this.#applied(peer, next, now, list.step(next, this.#expectedTerm(now)));
     }
     for (const base of peer.ahead.keys()) if (base < list.version) peer.ahead.delete(base);
   }
 
   /** The list took an update in: index, terms, what others should look at, and whether it is still behind. */
-  #applied(peer: Peer, update: ClaimsUpdate, now: Instant, { changed, refused, cut }: ListChange): void {
+  #applied(peer: Peer, update: ClaimsUpdate, now: Instant, { changed, ahead, cut }: ListChange): void {
     const { list } = peer;
     if (list === undefined) return;
     for (const address of changed) {
@@ -281,7 +281,7 @@ export class PeerLists {
       else this.#unindex(peer, address);
       this.#events.touch(address);
     }
-    for (let left = refused; left > 0; left--) this.#drop("termInFuture");
+    for (let left = ahead; left > 0; left--) this.#drop("termInFuture");
     for (let left = cut; left > 0; left--) this.#drop("tooManyUnknown");
     if (this.#pulls.caughtUp(peer)) this.#events.changed();
     this.#confirm(peer, now);
@@ -387,8 +387,8 @@ export class PeerLists {
     if (peers?.size === 0) this.#byAddress.delete(address);
   }
 
-  #maxTerm(now: Instant): number {
-    return this.#wallMs(now) + MAX_TERM_AHEAD_MS;
+  #expectedTerm(now: Instant): number {
+    return this.#wallMs(now) + TERM_AHEAD_MS;
   }
 
   #drop(reason: ClaimsDropReason): false {

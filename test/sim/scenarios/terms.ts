@@ -76,6 +76,27 @@ export const cutOff: Scenario = {
   },
 };
 
+const daysApart: Scenario = {
+  name: "a node whose clock is days wrong has one owner for each address as the others do, and so it stays when its clock is set",
+  run(seed, machine) {
+    for (const days of [-3, 3]) {
+      const stage = new Stage({ seed, nodes: 4, startUpMs: 0, ...(machine && { machine }) });
+      const [odd, mortal] = stage.cluster.nodes;
+      assert.ok(odd !== undefined && mortal !== undefined);
+      faults.stepClock(stage.cluster, odd.id, days * 86_400_000);
+      stage.run(7000);
+      stage.untilOwned(1);
+      faults.restart(stage.cluster, mortal.id, 4000);
+      stage.run(3000);
+      stage.untilOwned(1);
+      faults.stepClock(stage.cluster, odd.id, -days * 86_400_000);
+      faults.restart(stage.cluster, odd.id, 1000);
+      stage.run(9000);
+      stage.untilOwned(1);
+    }
+  },
+};
+
 const twoMembers: Scenario = {
   name: "of two members that lose each other, the one that hears the gateway has it afterwards",
   run(seed, machine) {
@@ -91,4 +112,4 @@ const twoMembers: Scenario = {
   },
 };
 
-export const termScenarios: readonly Scenario[] = [fullRestart, split, flap, cutOff, twoMembers];
+export const termScenarios: readonly Scenario[] = [fullRestart, split, flap, cutOff, daysApart, twoMembers];
