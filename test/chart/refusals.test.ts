@@ -34,6 +34,8 @@ const REFUSED: readonly (readonly [values: string, answer: string])[] = [
   ["speakers: {}", "additional properties 'speakers' not allowed"],
   ["speaker: {layer2: {fence: quorum}}", "at '/speaker/layer2': additional properties 'fence' not allowed"],
   ["speaker: {layer2: {profile: slow}}", "at '/speaker/layer2/profile': value must be one of 'fast', 'default', 'calm'"],
+  // helm makes this of --set 'speaker.excludeInterfaces.interfaces={}'; it matches every interface.
+  ["speaker: {excludeInterfaces: {interfaces: ['']}}", "at '/speaker/excludeInterfaces/interfaces/0'"],
   ["controller: {replicas: 0}", "at '/controller/replicas'"],
   ["controller: {webhookMode: on}", "at '/controller/webhookMode'"],
   ["crds: {validationFailurePolicy: Warn}", "at '/crds/validationFailurePolicy'"],
