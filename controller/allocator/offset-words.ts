@@ -31,12 +31,16 @@ export function loadWords(offset: Offset, width: number): void {
     words[3] = 0;
     return;
   }
-  for (let word = 0, rest = offset; word < width; word += 2, rest >>= 64n) {
-    // Storing takes the number modulo 2^64.
-    half[0] = rest;
-    words[word] = halfWords[LOWER] ?? 0;
-    words[word + 1] = halfWords[1 - LOWER] ?? 0;
-  }
+  loadHalf(offset, 0);
+  if (width > 2) loadHalf(offset >> 64n, 2);
+}
+
+/** Puts the lowest 64 bits of a number into two words. */
+function loadHalf(value: bigint, word: number): void {
+  // Storing takes the number modulo 2^64.
+  half[0] = value;
+  words[word] = halfWords[LOWER] ?? 0;
+  words[word + 1] = halfWords[1 - LOWER] ?? 0;
 }
 
 /** The offset that two words make, signed or not. */
