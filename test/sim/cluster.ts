@@ -47,6 +47,8 @@ export interface ClusterOptions {
   readonly keys?: readonly Uint8Array[];
   /** Nodes whose processes are not started with the cluster. */
   readonly offAtStart?: readonly NodeId[];
+  /** There are the nodes and nobody else: no gateway, and no client that asks for anything. */
+  readonly isBare?: boolean;
   /** The others are started one after another within this time. */
   readonly startWithinMs?: number;
 }
@@ -103,7 +105,8 @@ export class Cluster implements World {
       this.at(this.random.next() * GATEWAY_INTERVAL_MS, (now) => this.#watchGateway(node, now));
       if (options.offAtStart?.includes(node.id) !== true) this.at(this.random.next() * (options.startWithinMs ?? START_WITHIN_MS), (now) => this.boot(node.id, now));
     }
-    this.at(CLIENT_INTERVAL_MS, (now) => this.#clientAsks(now));
+    if (options.isBare === true) for (const host of [this.gateway, this.client]) this.#perform({ kind: "kernel", host, state: "off" });
+    else this.at(CLIENT_INTERVAL_MS, (now) => this.#clientAsks(now));
     this.at(TICK_MS, (now) => this.#tick(now));
   }
 
@@ -144,6 +147,11 @@ export class Cluster implements World {
   /** Ends the run: checkers say what they still have to say. */
   finish(): void {
     for (const checker of this.#options.checkers) checker.end?.(this);
+  }
+
+  /** Whether somebody else than the nodes is on the segment. */
+  get isBare(): boolean {
+    return this.#options.isBare === true;
   }
 
   boot(node: NodeId, now: Instant = this.#now): void {
@@ -262,12 +270,12 @@ export class Cluster implements World {
     for (const output of this.network.handle(input, this.#now)) this.#deliver(output);
   }
 
-  #deliver({ host, input, from }: NetworkOutput): void {
+  #deliver({ host, input, from, isAnswer }: NetworkOutput): void {
     const node = this.nodes[host];
     if (node === undefined) return;
     if (from !== undefined) node.lastHeardAt = this.#now;
     if (input.kind === "answer" && from === this.gateway) this.#gatewayHeardAt[host] = this.#now;
-    else node.receive(input, this.#now);
+    else node.receive(input, this.#now, isAnswer);
   }
 
   #watchGateway(node: SimNode, now: Instant): void {

@@ -77,6 +77,14 @@ export function killForGood(cluster: Cluster, node: NodeId): void {
   end();
 }
 
+/** A node that was without its process, or without power, has it again. The fault is over when the process can do its part. */
+export function comeBack(cluster: Cluster, node: NodeId): void {
+  if (cluster.node(node).hasProcess) return;
+  const end = cluster.fault("kill", `${nodeName(node)} is back`);
+  cluster.boot(node);
+  cluster.at(cluster.now + START_MS, end);
+}
+
 /** No packet goes from one set of hosts to the other, in this direction. */
 export function cut(cluster: Cluster, from: readonly HostId[], to: readonly HostId[], kind: FaultKind = "oneWay"): End {
   return cutPairs(cluster, directed(from, to), { kind, text: `${list(from)} -> ${list(to)}` });

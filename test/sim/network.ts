@@ -49,6 +49,8 @@ export interface NetworkOutput {
   readonly input: AgreementInput;
   /** Whose doing it is, where one host is: checkers ask who was heard. */
   readonly from: HostId | undefined;
+  /** A frame that answers a question of this host's: it always counts as heard. */
+  readonly isAnswer?: true;
 }
 
 interface Host {
@@ -60,7 +62,7 @@ interface Host {
 
 type Flight =
   | { readonly kind: "datagram"; readonly from: HostId; readonly to: HostId; readonly bytes: Uint8Array }
-  | { readonly kind: "frame"; readonly from: HostId; readonly to: HostId; readonly addresses: readonly string[] }
+  | { readonly kind: "frame"; readonly from: HostId; readonly to: HostId; readonly addresses: readonly string[]; readonly isAnswer?: true }
   | { readonly kind: "question"; readonly from: HostId; readonly to: HostId; readonly question: Question }
   | { readonly kind: "answer"; readonly from: HostId; readonly to: HostId; readonly question: Question; readonly result: "answered" | "refused" }
   | StreamFlight;
@@ -212,22 +214,22 @@ export class Network implements Machine<NetworkInput, NetworkOutput> {
         else this.unread += 1;
         return;
       case "frame":
-        this.#heard(host, from, to);
-        if (flight.addresses.includes(host.address)) this.#reply({ kind: "frame", from: to, to: from, addresses: [] });
+        this.#heard(host, from, to, flight.isAnswer);
+        if (flight.addresses.includes(host.address)) this.#reply({ kind: "frame", from: to, to: from, addresses: [], isAnswer: true });
         return;
       case "question":
         if (flight.question === "arp") this.#heard(host, from, to);
         this.#reply({ kind: "answer", from: to, to: from, question: flight.question, result: flight.question === "tcp" && !host.isListening ? "refused" : "answered" });
         return;
       case "answer":
-        if (flight.question === "arp") this.#heard(host, from, to);
+        if (flight.question === "arp") this.#heard(host, from, to, true);
         if (host.isListening) this.#outputs.push({ host: to, input: { kind: "answer", address: this.#host(from).address, question: flight.question, result: flight.result }, from });
         return;
     }
   }
 
-  #heard(host: Host, from: HostId, to: HostId): void {
-    if (host.isListening) this.#outputs.push({ host: to, input: FRAME, from });
+  #heard(host: Host, from: HostId, to: HostId, isAnswer?: true): void {
+    if (host.isListening) this.#outputs.push({ host: to, input: FRAME, from, ...(isAnswer && { isAnswer }) });
   }
 
   #reply(flight: Extract<Flight, { kind: "frame" | "answer" }>): void {

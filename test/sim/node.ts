@@ -109,11 +109,11 @@ export class SimNode {
     this.#plan(now);
   }
 
-  /** Something from the network, the gateway's watcher or the main thread. */
-  receive(input: AgreementInput, now: Instant): void {
+  /** Something from the network, the gateway's watcher or the main thread. A frame that answers a question is never left out. */
+  receive(input: AgreementInput, now: Instant, isAnswer = false): void {
     if (!this.hasProcess) return;
     if (this.state === "running") {
-      if (input.kind === "frame" && !this.#frameCounts(now)) return;
+      if (input.kind === "frame" && !this.#frameCounts(now) && !isAnswer) return;
       this.#handle(input, now);
       this.#plan(now);
     } else if (this.#inbox.length < SOCKET_DATAGRAMS || input.kind !== "datagram") {

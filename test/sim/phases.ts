@@ -120,6 +120,31 @@ const powerOffs: Phase = {
   },
 };
 
+/** Speakers, or nodes, that stay away for long: the others are at rest without them, and have everything, long before they are back. */
+const absences: Phase = {
+  name: "absent",
+  begin(cluster, random) {
+    const nodes = someNodes(cluster, random, Math.min(3, cluster.nodes.length - 1));
+    const awayMs = 6500 + 2000 * random.next();
+    cluster.fault("absent", `${nodes.map(nodeName).join(", ")} for ${awayMs.toFixed(0)} ms`)();
+    for (const node of nodes) {
+      // One that is left alone has nobody who proves to it that it hears, but for the kernel of one whose process has ended.
+      const mayBeOff = !cluster.isBare || cluster.nodes.length - nodes.length >= 2;
+      if (random.next() < 0.5 && mayBeOff) faults.powerOffForGood(cluster, node);
+      else faults.killForGood(cluster, node);
+      cluster.at(cluster.now + awayMs, () => faults.comeBack(cluster, node));
+    }
+    // Long after the last frame that anybody sent because of the dead.
+    const index = between(random, 300, 900);
+    cluster.at(cluster.now + 3500, (now) => {
+      const end = cluster.fault("rows", "another group");
+      for (const row of groupRows(index, cluster.nodes.map(({ name }) => ({ node: name, score: 0 })))) cluster.api.upsert(row, now);
+      end();
+    });
+    return awayMs + START_MS;
+  },
+};
+
 /** A rolling restart, one by one or close to each other. */
 const stops: Phase = {
   name: "stop",
@@ -203,4 +228,4 @@ function changeRows(cluster: Cluster, random: Random, withinMs: number): void {
   cluster.at(cluster.now + random.next() * withinMs * 0.8, (now) => groupRows(index, everyone).forEach((row) => cluster.api.upsert(row, now)));
 }
 
-export const phases: readonly Phase[] = [shortPauses, longPauses, split, oneWay, deafness, flap, crashes, powerOffs, stops, storm, api, rows, clocks];
+export const phases: readonly Phase[] = [shortPauses, longPauses, split, oneWay, deafness, flap, crashes, powerOffs, absences, stops, storm, api, rows, clocks];

@@ -7,7 +7,7 @@ import { allCheckers } from "./checkers/all.ts";
 import { Cluster } from "./cluster.ts";
 import type { MachineFactory } from "./cluster.ts";
 import type { LinkCounters } from "./links.ts";
-import { groupsOf, letLoose, nodesOf, START_UP_MS } from "./schedule.ts";
+import { groupsOf, isBareIn, letLoose, nodesOf, START_UP_MS } from "./schedule.ts";
 import type { FaultKind } from "./world.ts";
 import { describeEvent } from "./events.ts";
 import { Violation } from "./world.ts";
@@ -28,6 +28,8 @@ export interface RunResult {
   readonly seed: number;
   readonly nodes: number;
   readonly groups: number;
+  /** No gateway, no client: the nodes are alone on their segment. */
+  readonly isBare: boolean;
   readonly virtualMs: Instant;
   readonly moves: number;
   readonly takeovers: number;
@@ -53,7 +55,7 @@ export function runSeed({ seed, nodes: wanted, machine, onStart, isClear = false
   const nodes = wanted ?? nodesOf(seed, random);
   const keys = !isClear && seed % ENCRYPTED_EVERY === 3 && nodes <= 16 ? [KEY] : [];
   const rules = allCheckers({ keys });
-  const cluster = new Cluster({ seed, nodes, profile: PROFILES.default, machine, checkers: Object.values(rules), keys });
+  const cluster = new Cluster({ seed, nodes, profile: PROFILES.default, machine, checkers: Object.values(rules), keys, isBare: isBareIn(seed) });
   onStart?.(cluster);
   const groups = groupsOf(random, nodes);
   for (const row of groups.flat()) cluster.api.upsert(row, 0);
@@ -70,6 +72,7 @@ export function runSeed({ seed, nodes: wanted, machine, onStart, isClear = false
     seed,
     nodes,
     groups: groups.length,
+    isBare: cluster.isBare,
     virtualMs: cluster.now,
     moves: cluster.counters.moves,
     takeovers: cluster.counters.takeovers,

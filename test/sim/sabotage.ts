@@ -12,6 +12,7 @@ import type { MachineFactory } from "./cluster.ts";
 import { machines } from "./machines.ts";
 import { SEGMENT_INTERFACE } from "./network.ts";
 import type { AgreementMachine } from "./node.ts";
+import { lastOfTwo } from "./scenarios/deaths.ts";
 import { cutOff } from "./scenarios/terms.ts";
 
 export interface Canary {
@@ -100,6 +101,22 @@ export const canaries: readonly Canary[] = [
         if (input.kind !== "timeout") return handle(input);
         return [...handle(input), ...handle({ kind: "frame", interfaceIndex: SEGMENT_INTERFACE })];
       }),
+  },
+  {
+    name: "living witnesses",
+    broken: "only members that live are asked whether the segment is heard",
+    rule: lastOfTwo.name,
+    scenario: lastOfTwo.name,
+    machine: (options, random, wallMs) => {
+      const living = new Set<string>();
+      return wrapped(agreement(options, random, wallMs), (handle, input) =>
+        handle(input).map((output) => {
+          if (output.kind === "member" && (output.state === "alive" || output.state === "suspect")) living.add(output.endpoint.address);
+          else if (output.kind === "member") living.delete(output.endpoint.address);
+          return output.kind === "askSegment" ? { ...output, addresses: output.addresses.filter((address) => living.has(address)) } : output;
+        }),
+      );
+    },
   },
   {
     name: "returners first",

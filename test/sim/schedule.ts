@@ -25,7 +25,17 @@ export const TAIL_MS = 8000;
 /** Rest before a phase that is only about one thing, so that what went before does not blur it. */
 const REST_MS = 5000;
 
+/** In every so many seeds there are two nodes only; in so many nobody is on the segment but the nodes. In one of twelve both. */
+export const TWO_NODES_EVERY = 6;
+export const BARE_EVERY = 4;
+
+/** Whether the seed's nodes are alone on their segment: no gateway, no client. */
+export function isBareIn(seed: number): boolean {
+  return seed % BARE_EVERY === 1;
+}
+
 export function nodesOf(seed: number, random: Random): number {
+  if (seed % TWO_NODES_EVERY === TWO_NODES_EVERY - 1) return 2;
   // Rather 50 than 100: what a run takes grows faster than the number of nodes.
   if (seed % LARGE_EVERY === 0) return LARGE_NODES + Math.floor((MOST_NODES + 1 - LARGE_NODES) * random.next() ** 3);
   return random.next() < 0.2 ? between(random, 17, 40) : between(random, 3, 16);

@@ -3,7 +3,7 @@
 import type { RunResult } from "./run.ts";
 import type { FaultKind } from "./world.ts";
 
-const KINDS: readonly FaultKind[] = ["partition", "oneWay", "pause", "machinePause", "kill", "stop", "powerOff", "deaf", "flap", "loss", "apiAway", "apiHung", "apiLag", "clockStep", "rows"];
+const KINDS: readonly FaultKind[] = ["partition", "oneWay", "pause", "machinePause", "kill", "stop", "powerOff", "absent", "deaf", "flap", "loss", "apiAway", "apiHung", "apiLag", "clockStep", "rows"];
 
 export class Summary {
   readonly #counts = new Map<string, number>();
@@ -16,6 +16,8 @@ export class Summary {
     const counts: Record<string, number> = {
       seeds: 1,
       "seeds with 50 nodes or more": result.nodes >= 50 ? 1 : 0,
+      "seeds with two nodes": result.nodes === 2 ? 1 : 0,
+      "seeds with nodes alone": result.isBare ? 1 : 0,
       nodes: result.nodes,
       "virtual seconds": result.virtualMs / 1000,
       moves: result.moves,

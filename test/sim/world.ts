@@ -12,6 +12,8 @@ export type FaultKind =
   | "kill"
   | "stop"
   | "powerOff"
+  /** Without its process or its power for so long that the others come to rest. */
+  | "absent"
   | "partition"
   | "oneWay"
   | "deaf"

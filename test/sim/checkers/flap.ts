@@ -25,8 +25,9 @@ export class Flap implements Checker {
     const quietSince = world.quietSince(["flap"]);
     const isQuiet = quietSince !== undefined && world.now - quietSince > AFTER_MS && world.nodes.every((node) => !node.hasProcess || world.hasCurrentView(node.id));
     if (this.#flapper === undefined) {
-      const [node] = cutOff;
-      if (node === undefined || !isQuiet || world.now - this.#lastActiveAt < AFTER_MS) return;
+      const [node, another] = cutOff;
+      // Of two nodes both are: whose link it was nobody can tell, nor can they.
+      if (node === undefined || another !== undefined || !isQuiet || world.now - this.#lastActiveAt < AFTER_MS) return;
       this.#begin(world, node);
       return;
     }

@@ -2,6 +2,7 @@
 
 import { strict as assert } from "node:assert";
 
+import { groupRows } from "../draw.ts";
 import * as faults from "../faults.ts";
 import { Stage, describeMove } from "./stage.ts";
 import type { Scenario } from "./stage.ts";
@@ -31,6 +32,45 @@ const killed: Scenario = {
     faults.killForGood(stage.cluster, stage.anOwner());
     const tookMs = stage.untilOwned(2000);
     assert.ok(tookMs <= 300, `taken over after ${tookMs.toFixed(0)} ms`);
+  },
+};
+
+/** Most time until a process that is gone is replaced when every third packet is lost, the questions and answers among them. */
+const KILLED_WITH_LOSS_MS = 2000;
+
+export const lastOfTwo: Scenario = {
+  name: "of two speakers with nobody else on the segment, one that ends is replaced by the other: its kernel is there to be heard",
+  seeds: [1, 2, 3, 4, 5, 6, 7, 8],
+  run(seed, machine) {
+    for (const loss of [0, 0.3]) {
+      const stage = new Stage({ seed, nodes: 2, isBare: true, ...(machine && { machine }) });
+      // Neither their own questions nor announcements are heard any more.
+      stage.run(5000);
+      const end = loss === 0 ? undefined : faults.degrade(stage.cluster, { loss });
+      const gone = stage.anOwner();
+      faults.killForGood(stage.cluster, gone);
+      stage.run(1);
+      const tookMs = stage.untilOwned(KILLED_WITH_LOSS_MS);
+      assert.ok(loss > 0 || tookMs <= 300, `taken over after ${tookMs.toFixed(0)} ms`);
+      end?.();
+      // Services come and go for long after that.
+      for (let round = 1; round <= 3; round++) {
+        stage.run(20_000);
+        const added = stage.cluster.fault("rows", "another Service");
+        for (const row of groupRows(100 + round, stage.everyone())) stage.cluster.api.upsert(row, stage.cluster.now);
+        stage.untilOwned(1000);
+        added();
+      }
+    }
+  },
+};
+
+const neverMet: Scenario = {
+  name: "of two speakers with nobody else on the segment, one that never met the other takes everything: the other's kernel is there to be heard",
+  run(seed, machine) {
+    const stage = new Stage({ seed, nodes: 2, isBare: true, offAtStart: [1], startUpMs: 0, ...(machine && { machine }) });
+    stage.untilOwned(4500);
+    assert.deepEqual([...new Set(stage.map().values())], [0]);
   },
 };
 
@@ -137,4 +177,4 @@ const coming: Scenario = {
   },
 };
 
-export const deathScenarios: readonly Scenario[] = [pauseAndPowerOff, killed, deaf, pausedOwner, unheardHeir, pausedObserver, fastRestart, coming];
+export const deathScenarios: readonly Scenario[] = [pauseAndPowerOff, killed, lastOfTwo, neverMet, deaf, pausedOwner, unheardHeir, pausedObserver, fastRestart, coming];

@@ -27,7 +27,7 @@ export interface Move {
   readonly reason: OwnReason;
 }
 
-export interface StageOptions extends Partial<Pick<ClusterOptions, "failback" | "timing" | "offAtStart">> {
+export interface StageOptions extends Partial<Pick<ClusterOptions, "failback" | "timing" | "offAtStart" | "isBare">> {
   readonly seed: number;
   readonly nodes: number;
   /** Groups of one address each, for which every node is a candidate. */
