@@ -50,6 +50,14 @@ export function entitled(world: World, before: ReadonlyMap<string, readonly stri
   return new Judge(world).entitled(before, subject);
 }
 
+/**
+ * Who got an address though an older one, who goes without, could have it and was there first; both wanted one before.
+ * Those who want two addresses are left out.
+ */
+export function overtaken(world: World, before: ReadonlyMap<string, readonly string[]>, subject: string | undefined): string[] {
+  return new Judge(world).overtaken(before, subject);
+}
+
 class Judge {
   readonly #world: World;
   readonly #services: readonly Service[];
@@ -76,6 +84,23 @@ class Judge {
       return wish.addresses === "unreadable" || ((wish.pool === "" || this.#poolOf(shown)?.name === wish.pool) && (wish.addresses.length === 0 || sameMembers(wish.addresses, shown)));
     };
     return { stay: candidates.filter(asRequested).map(({ metadata }) => metadata.name), stayOrGetMore: candidates.map(({ metadata }) => metadata.name) };
+  }
+
+  overtaken(before: ReadonlyMap<string, readonly string[]>, subject: string | undefined): string[] {
+    const waited = this.#services.filter((service) => isOurs(service) && service.metadata.name !== subject && before.get(service.metadata.name)?.length === 0);
+    const hungry = waited.filter((service) => shownBy(service).length === 0);
+    const lucky = waited.filter((service) => shownBy(service).length === 1);
+    return lucky.flatMap((winner) => hungry.filter((loser) => isOlder(loser, winner) && this.#couldHaveInstead(loser, winner)).map((loser) => `${winner.metadata.name} got ${shownBy(winner).join()} before ${loser.metadata.name}`));
+  }
+
+  #couldHaveInstead(loser: Service, winner: Service): boolean {
+    const wish = wishOf(loser);
+    const [address = ""] = shownBy(winner);
+    const pool = this.#poolOf([address]);
+    if (typeof wish === "string" || wish.addresses === "unreadable" || pool === undefined || wish.families.length !== 1 || wish.families[0] !== familyOf(address)) return false;
+    const wants = wish.addresses.length > 0 ? wish.addresses.join() === address : wish.pool !== "" || pool.autoAssign;
+    const others = this.#services.filter((other) => other !== loser && other !== winner && shownBy(other).includes(address));
+    return wants && (wish.pool === "" || wish.pool === pool.name) && this.#admits(pool, loser) && others.every((other) => mayShare(loser, other));
   }
 
   #mayKeep(service: Service, before: ReadonlyMap<string, readonly string[]>, subject: string | undefined): boolean {
@@ -238,6 +263,10 @@ function wishOf({ spec, metadata }: Pick<Service, "spec" | "metadata">): Wish | 
   const both = listed.length > 0 && spec.loadBalancerIP !== undefined;
   const wanted = spec.loadBalancerIP === undefined ? listed : [spec.loadBalancerIP];
   return { families, oneIsEnough: spec.ipFamilyPolicy === "PreferDualStack", pool: asked(metadata, "address-pool"), addresses: readable && !both ? wanted : "unreadable" };
+}
+
+function isOlder(a: Service, b: Service): boolean {
+  return (a.metadata.creationTimestamp ?? "") < (b.metadata.creationTimestamp ?? "");
 }
 
 /** Whether these two may be on one address. */

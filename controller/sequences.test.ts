@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "vitest";
 import { type CoreEvent, events, type Service, services } from "../kube/objects.ts";
-import { entitled, judge } from "./end-state-judge.ts";
+import { entitled, judge, overtaken } from "./end-state-judge.ts";
 import { CONDITION } from "./fake-world.ts";
 import { Scene } from "../test/controller/sequence-scene.ts";
 import { calmStep, type Step } from "../test/controller/sequence-steps.ts";
@@ -88,6 +88,7 @@ async function follow(steps: readonly Step[]): Promise<void> {
     assert.deepEqual(judge(scene.world), [], at);
     assert.deepEqual(chronicle.doubled, [], at);
     assert.deepEqual(movedWithoutCause(scene, before, kept), [], at);
+    assert.deepEqual(overtaken(scene.world, before, "name" in each ? each.name : undefined), [], at);
     assert.deepEqual({ assigned: counted(scene, ["IPAllocated"]), problems: counted(scene, PROBLEMS) }, chronicle.expected, `events, ${at}`);
     const busy = [...chronicle.patched].filter(([, patches]) => patches > 3);
     assert.deepEqual(busy, [], `patches, ${at}`);

@@ -15,7 +15,7 @@ export const LAYOUTS: Readonly<Record<string, readonly (readonly string[])[]>> =
 /** Services of all sequences, in order of age when each is made in its turn. */
 export const NAMES = ["a", "b", "c", "d", "e", "f"] as const;
 
-const shape = fc.record({
+const anyShape = fc.record({
   stack: fc.constantFrom("v4" as const, "v4" as const, "v4" as const, "v6" as const, "prefer" as const, "sixFirst" as const, "preferOne" as const, "require" as const, "requireOne" as const, "headless" as const),
   key: fc.constantFrom("", "k", "k", "k", "j"),
   ports: fc.subarray([80, 443], { minLength: 1 }),
@@ -34,7 +34,14 @@ const shape = fc.record({
   presentThoughEmpty: fc.constantFrom(false, false, true),
 });
 /** What a Service asks for. */
-export type Shape = typeof shape extends fc.Arbitrary<infer S> ? S : never;
+export type Shape = typeof anyShape extends fc.Arbitrary<infer S> ? S : never;
+
+const PLAIN: Shape = {
+  stack: "v4", key: "", ports: [80], protocol: "TCP", local: false, app: "x", front: false, pool: "", ips: "",
+  specIp: undefined, formerKey: undefined, formerPool: undefined, formerIps: undefined, presentThoughEmpty: false,
+};
+// Many who want the same are needed for a queue.
+const shape = fc.oneof({ weight: 2, arbitrary: anyShape }, { weight: 1, arbitrary: fc.constant(PLAIN) });
 
 const poolShape = fc.record({
   layout: fc.nat(4),
@@ -70,7 +77,7 @@ const restart = fc.record({ kind: fc.constant("restart" as const) });
 const events = [
   { weight: 10, arbitrary: create },
   { weight: 10, arbitrary: change },
-  { weight: 2, arbitrary: remove },
+  { weight: 4, arbitrary: remove },
   { weight: 1, arbitrary: replace },
   { weight: 2, arbitrary: type },
   { weight: 2, arbitrary: edit },
