@@ -74,6 +74,7 @@ const QUIET_MS = 3000;
 export async function expectStays(lab: Lab, { name, address, node }: { readonly name: string; readonly address: string; readonly node: string }): Promise<void> {
   const heartbeats = await Heartbeats.start(lab);
   const mac = await lab.nodeMac(node);
+  let stayed = false;
   await heartbeats.hold(async () => {
     // The last words of whoever had it before are no answers of today.
     await untilAnswerFrom(lab, address, node);
@@ -86,7 +87,8 @@ export async function expectStays(lab: Lab, { name, address, node }: { readonly 
       await pause(100);
     }
     await untilAnswerFrom(lab, address, node);
+    stayed = true;
   });
   await heartbeats.stop();
-  await answeringLeader(lab, name, address);
+  if (!stayed) await answeringLeader(lab, name, address);
 }

@@ -6,10 +6,12 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { Cluster } from "../cluster.ts";
 import { FullLab, whyNoFullLab } from "../full/full-lab.ts";
 import { heraldImage } from "../full/release.ts";
 import { Lab, whyNoLab } from "../lab.ts";
-import { CHECKOUT, NODE } from "../programs.ts";
+import { pause } from "../poll.ts";
+import { CHECKOUT, LabUnavailable, NODE } from "../programs.ts";
 import { install, uninstall } from "./installation.ts";
 import { type Context, steps } from "./walkthrough.ts";
 
@@ -17,6 +19,7 @@ const NAME = "demo";
 /** Exit codes. */
 const FAILED = 1;
 const ENDED_BY_SIGNAL = 130;
+const NOTICE_MS = 3000;
 const isLight = (process.env["LIGHT"] ?? "") !== "";
 const reason = isLight ? whyNoLab() : whyNoFullLab();
 if (reason !== undefined) {
@@ -90,13 +93,25 @@ function asked(): Promise<never> {
   });
 }
 
+/** In whatever state it is; what was just being started when all around it ended gets a moment to notice. */
+async function takeDown(): Promise<void> {
+  await Cluster.remove(NAME);
+  await Promise.race([starting?.catch(() => undefined), pause(NOTICE_MS)]);
+  await Cluster.remove(NAME);
+}
+
 try {
   await Promise.race([isLight ? onLightLab() : onFullLab(), asked()]);
   console.log(`\nEverything came true in ${seconds()}. To play yourself: ${isLight ? "make lab, then scripts/lab herald start" : "scripts/lab up --full, then scripts/lab herald start"}.`);
 } catch (error) {
-  if (error instanceof Asked) console.error(`\n${error.message}: taking the lab down`);
-  else console.error(`\nFAILED at: ${current}\n${error instanceof Error ? error.stack : String(error)}`);
-  process.exitCode = error instanceof Asked ? ENDED_BY_SIGNAL : FAILED;
+  if (error instanceof Asked) {
+    console.error(`\n${error.message}: taking the lab down`);
+    await takeDown();
+    process.exit(ENDED_BY_SIGNAL);
+  }
+  const said = error instanceof LabUnavailable ? error.message : error instanceof Error ? error.stack : String(error);
+  console.error(`\nFAILED at: ${current}\n${said}`);
+  process.exitCode = FAILED;
 } finally {
   const lab = await starting?.catch(() => undefined);
   if (lab !== undefined && !process.argv.includes("--keep")) await lab.down({ failed: process.exitCode === FAILED });

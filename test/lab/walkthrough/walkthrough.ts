@@ -149,7 +149,7 @@ async function networkUnavailable({ lab, say }: Context): Promise<void> {
   say(frames.slice(0, 2).join("\n"));
   await setNetworkUnavailable(lab, before, "False");
   // What the next step uses may start meanwhile.
-  await Promise.all([expectStays(lab, { name: "svc1", address, node: after }), lab.apply(deployment(BUSY))]);
+  await Promise.all([expectStays(lab, { name: "svc1", address, node: after }), lab.apply(app(BUSY))]);
   say(`${before} is available again; ${after} keeps the address`);
 }
 
@@ -215,8 +215,7 @@ async function cleanStop({ lab, say }: Context): Promise<void> {
   const told = `${lost.udp} of ${seen.count("udp")} UDP requests and ${lost.tcp} of ${seen.count("tcp")} new connections failed`;
   say(`${leader}'s speaker was stopped, ${next} answers: ${told}`);
   assert.deepEqual(lost, { udp: 0, tcp: 0 }, `${told}; the client itself stood still for ${Math.round(seen.longestStallMs(since))} ms`);
-  await lab.restore(leader);
-  await lab.kubectl(["delete", "service", "busy", "-n", "default", "--wait=false"]);
+  await Promise.all([lab.restore(leader), lab.kubectl(["delete", "service", "busy", "-n", "default", "--wait=false"])]);
 }
 
 async function leftAlone({ lab, say }: Context): Promise<void> {
@@ -229,26 +228,28 @@ spec: {type: ClusterIP, externalIPs: [172.20.255.240], selector: {app: svc1}, po
   // A Service that is Herald's and comes later has its address: the two before it have been looked at by then.
   await lab.apply(`${deployment({ name: "later" })}---\n${service({ name: "later" })}`);
   await eventually(async () => assert.ok(await addressOf(lab, "later")), { ...WITHIN, what: "an address for a later Service" });
-  await Promise.all(["other-class", "external"].map(async (name) => {
+  const untouched = ["other-class", "external"].map(async (name) => {
     const found = await lab.get("service", "default", name) as { metadata: { annotations?: Record<string, string> }; status: { loadBalancer: object; conditions?: unknown[] } };
     assert.deepEqual(found.status.loadBalancer, {});
     assert.equal(found.status.conditions, undefined);
     assert.equal(found.metadata.annotations?.["metallb.io/ip-allocated-from-pool"], undefined);
     assert.deepEqual(await eventsOf(lab, name), []);
-  }));
-  assert.deepEqual(await lab.arping("client", "172.20.255.240", { count: 2 }), []);
+  });
+  const [answers] = await Promise.all([lab.arping("client", "172.20.255.240", { count: 2 }), ...untouched]);
+  assert.deepEqual(answers, []);
   say(await lab.kubectl(["get", "svc", "other-class", "external", "-n", "default"]));
   await lab.kubectl(["delete", "service/other-class", "service/external", "service/later", "deployment/later", "-n", "default", "--wait=false"]);
 }
 
 async function withoutApiServer({ lab, say }: Context): Promise<void> {
-  const leader = await answeringLeader(lab, "svc2", ADDRESSES[1]);
-  const heartbeats = await Heartbeats.start(lab);
+  const [leader, heartbeats] = await Promise.all([answeringLeader(lab, "svc2", ADDRESSES[1]), Heartbeats.start(lab)]);
   await lab.stopApiServer();
   try {
     await assert.rejects(lab.kubectl(["get", "nodes", "--request-timeout=2s"]), "the API server is gone");
-    await heartbeats.hold(() => untilAnswerFrom(lab, ADDRESSES[1], leader));
-    const answer = await eventually(() => lab.curl("client", `http://${ADDRESSES[1]}/`), { ...WITHIN, what: `curl http://${ADDRESSES[1]}/` });
+    const [answer] = await Promise.all([
+      eventually(() => lab.curl("client", `http://${ADDRESSES[1]}/`), { ...WITHIN, what: `curl http://${ADDRESSES[1]}/` }),
+      heartbeats.hold(() => untilAnswerFrom(lab, ADDRESSES[1], leader)),
+    ]);
     say(`API server stopped: ${leader} still answers for ${ADDRESSES[1]}, curl reaches ${answer.pod}`);
   } finally {
     await heartbeats.stop();
