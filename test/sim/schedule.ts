@@ -67,6 +67,7 @@ export function letLoose(cluster: Cluster, random: Random): { readonly endsAt: (
     }
     const next = order[turn % order.length];
     const duration = phase.begin(cluster, random);
+    endsAt = Math.max(endsAt, cluster.now + duration + TAIL_MS);
     const isFollowedByQuiet = next !== undefined && QUIET_PHASES.includes(next.name);
     cluster.at(cluster.now + duration + (isFollowedByQuiet || QUIET_PHASES.includes(phase.name) ? REST_MS : random.next() * 2000), begin);
   };
