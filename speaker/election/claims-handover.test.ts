@@ -231,6 +231,21 @@ describe("an owner that is not fresh", () => {
     expect(members.said(owner, "lost")).toMatchObject([{ reason: "BetterClaim" }]);
   });
 
+  test("is displaced by the next in line where the first in rank has its share already", () => {
+    const only = (address: string, node: string): AddressRow => ({ address, group: address, interfaces: "all", candidates: [{ node, score: 0 }] });
+    const candidates = ["b", "c"].map((node) => ({ node, score: 0 }));
+    const address = Array.from({ length: 50 }, (_, index) => `192.0.2.${index}`).find((each) => rank(each, candidates)[0] === "b") ?? "";
+    const members = new FakeMembers({ nodes: NODES });
+    members.start([only(address, "a"), ...Array.from({ length: 6 }, (_, index) => only(`198.51.100.${index}`, "b"))]);
+    members.run(1000);
+    expect([members.owners(address), members.held("b").length]).toEqual([["a"], 6]);
+    members.give("a", { kind: "fresh", fresh: false });
+    for (const node of ["b", "c"]) members.give(node, { kind: "row", row: { ...only(address, "a"), candidates } });
+    members.run(1200);
+    expect(members.owners(address)).toEqual(["c"]);
+    expect(members.said("b", "owned", 1200)).toEqual([]);
+  });
+
   test("stays when nobody is fresh, and when it is fresh itself", () => {
     const { members, owner, others, row } = staleOwner();
     for (const node of others) members.give(node, { kind: "row", row });

@@ -198,7 +198,7 @@ export class GroupKeeper {
    * nodes do not reach each other by there may be nobody who answers: then those that hear a majority go without, in order.
    */
   #hasHeard(group: Group, helds: readonly Held[], now: Instant): boolean {
-    const { standing, hearing, peers, candidates, deadlines } = this.#parts;
+    const { standing, hearing, peers, deadlines } = this.#parts;
     if (standing.isAlone) return true;
     if (helds.some(({ usable }) => !hearing.isTrusted(provingInterfaces(usable), now))) return false;
     const lost = group.lostOwner === undefined ? undefined : peers.get(group.lostOwner);
@@ -208,9 +208,14 @@ export class GroupKeeper {
     const silent = deaf.flatMap(({ usable }) => provingInterfaces(usable));
     hearing.wait(group, silent, now);
     if (!standing.isWitnessed || silent.some(({ isNodeInterface }) => isNodeInterface === true)) return false;
-    const due = (group.waitsToHearSince ?? now) + UNANSWERED_MS + Math.min(candidates.position(group), MAX_STEPS) * TAKE_STEP_MS;
+    const due = (group.waitsToHearSince ?? now) + UNANSWERED_MS + this.#inLineMs(group);
     if (now < due) deadlines.set(`take ${group.name}`, due);
     return now >= due;
+  }
+
+  /** How long those that come before this node have to go first. */
+  #inLineMs(group: Group): number {
+    return Math.min(this.#parts.candidates.position(group), MAX_STEPS) * TAKE_STEP_MS;
   }
 
   #stopTaking(group: Group): void {
@@ -254,7 +259,7 @@ export class GroupKeeper {
     const { handovers, deadlines, candidates, standing, hearing, node } = this.#parts;
     if (group.holds > 0) handovers.start(group, best.node, now);
     else handovers.forget(group);
-    const mayDisplace = this.#isDoubtful(group) && standing.fresh && standing.canClaim && candidates.fitness(group, node) !== "out" && candidates.position(group) === 0;
+    const mayDisplace = this.#isDoubtful(group) && standing.fresh && standing.canClaim && candidates.fitness(group, node) !== "out";
     if (!mayDisplace) {
       group.displaceSince = undefined;
       hearing.stop(group);
@@ -262,7 +267,8 @@ export class GroupKeeper {
       return;
     }
     group.displaceSince ??= now;
-    const due = group.displaceSince + group.moves.displaceDelayMs(now);
+    // The first in line may have its share already, or know no better than the owner: then the next one does it.
+    const due = group.displaceSince + group.moves.displaceDelayMs(now) + this.#inLineMs(group);
     if (now < due) deadlines.set(`displace ${group.name}`, due);
     else this.#claim(group, [...group.held.values()], "OwnerNotFresh", now);
   }

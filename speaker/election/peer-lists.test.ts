@@ -91,6 +91,20 @@ describe("PeerLists", () => {
     expect(bench.lists.get("a")?.isUpToDate).toBe(true);
   });
 
+  test("a member that is ready and settled before it is seen alive again is well from then on", () => {
+    const bench = new Bench();
+    const first = updatesOf("a", ["192.0.2.1"]);
+    for (const update of first.updates) bench.lists.update(update, 1);
+    expect(bench.lists.get("a")?.wellSince).toBe(1);
+    bench.lists.setMembers([member("a", "dead"), member("b")], 100);
+    expect(bench.lists.get("a")?.wellSince).toBe(undefined);
+    const second = updatesOf("a", [], 2);
+    for (const update of second.updates) bench.lists.update(update, 200);
+    bench.lists.setMembers([member("a"), member("b")], 201);
+    bench.lists.digest(second.list.digest(), "a", 202);
+    expect(bench.lists.get("a")).toMatchObject({ isReady: true, wellSince: 202 });
+  });
+
   test("a digest that reads differently makes its sender be asked", () => {
     const bench = new Bench();
     const { list, updates } = updatesOf("a", ["192.0.2.1"]);

@@ -294,6 +294,7 @@ export class PeerLists {
     // What comes from a dead member may have been on its way for long.
     if (peer.confirmed || !peer.isPresent || peer.list?.boot !== peer.newestBoot) return;
     peer.confirmed = true;
+    this.#noteWell(peer, now); // Facts that came before it was seen alive are no news below.
     this.#touchHeld(peer);
     this.#factsMayHaveChanged(peer, now);
     this.#events.changed();
