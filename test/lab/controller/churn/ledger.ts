@@ -43,7 +43,10 @@ interface Holding {
   readonly formerTerms: readonly Terms[];
   /** Somebody it can't share with was on one of its addresses meanwhile: then one of them has to go. */
   contested: boolean;
-  /** When the pools did not let it have what it shows; -Infinity: they always have. */
+  /**
+   * When the pools did not let it have what it shows, or what it showed before that and lost to them; -Infinity: they always
+   * have. Who had two addresses, lost them with their pool and got one elsewhere may still get two when the pool is back.
+   */
   disallowedAt: number;
 }
 
@@ -93,7 +96,7 @@ export class Ledger {
     const keeps = before?.view.addresses.some((address) => view.addresses.includes(address)) === true;
     this.#leave(key);
     const formerTerms = keeps ? [...before.formerTerms, before.view.terms] : [];
-    const disallowedAt = !isAllowed(view, this.#book.current) ? this.#now() : keeps ? before.disallowedAt : -Infinity;
+    const disallowedAt = !isAllowed(view, this.#book.current) ? this.#now() : (before?.disallowedAt ?? -Infinity);
     const holding: Holding = { view, formerTerms, contested: keeps && before.contested, disallowedAt };
     this.#services.set(key, holding);
     for (const address of view.addresses) this.#holders.set(address, (this.#holders.get(address) ?? new Set()).add(key));
