@@ -1,25 +1,17 @@
 /**
  * Filters by which the kernel keeps netlink events that nobody here needs to itself: they wake nobody, and take no room in
- * the socket. An answer to a request (a dump) passes whole, for a part of it that is kept back ends it. Classic BPF, as
- * <linux/bpf_common.h> and <linux/filter.h> number it; the kernel runs it on each message, in host byte order.
+ * the socket. An answer to a request (a dump) passes whole, for a part of it that is kept back ends it. The kernel
+ * runs them on each message, in host byte order.
  */
 
 import type { ByteOrder } from "../wire/byte-reader.ts";
+import { JUMP_IF_EQUAL, JUMP_IF_SET, LOAD_BYTE, LOAD_WORD, RETURN } from "./bpf.ts";
 import type { BpfInstruction } from "./libc.ts";
+import { RTM_DELADDR, RTM_NEWADDR } from "./netlink-message.ts";
+import { NLM_F_MULTI, RTM_DELROUTE, RTM_NEWROUTE } from "./route-message.ts";
 
-const LOAD_WORD = 0x20;
-const LOAD_BYTE = 0x30;
-const JUMP_IF_EQUAL = 0x15;
-const JUMP_IF_SET = 0x45;
-const RETURN = 0x06;
 const WHOLE_MESSAGE = 0xffff_ffff;
 
-const RTM_NEWADDR = 20;
-const RTM_DELADDR = 21;
-const RTM_NEWROUTE = 24;
-const RTM_DELROUTE = 25;
-/** Set in each message of a dump's answer, and in none of an event. */
-const NLM_F_MULTI = 0x002;
 const TYPE_OFFSET = 4;
 const FLAGS_OFFSET = 6;
 /** In `struct rtmsg`, behind the header. */

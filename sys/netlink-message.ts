@@ -27,8 +27,10 @@ const NLMSG_OVERRUN = 4;
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
-const RTM_NEWADDR = 20;
-const RTM_DELADDR = 21;
+/** Type of the message of an address that is there now. */
+export const RTM_NEWADDR = 20;
+/** Type of the message of an address that has gone. */
+export const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
 /** Flag of a request. */
 export const NLM_F_REQUEST = 0x001;

@@ -3,6 +3,7 @@
  * `packet-socket.test.ts` holds both to the same suite.
  */
 
+import { JUMP_IF_EQUAL, LOAD_BYTE, LOAD_HALF, RETURN } from "./bpf.ts";
 import { attachFilter, bindPacket, close, openPacketDescriptor, receive, send } from "./libc.ts";
 import type { BpfInstruction } from "./libc.ts";
 import { SysError } from "./sys-error.ts";
@@ -22,11 +23,6 @@ export interface PacketSocket {
 const ETHER_TYPE_ARP = 0x0806;
 const ETHER_TYPE_IPV6 = 0x86dd;
 
-// Classic BPF, as <linux/bpf_common.h> and <linux/filter.h> number it.
-const LOAD_BYTE = 0x30;
-const LOAD_HALF = 0x28;
-const JUMP_IF_EQUAL = 0x15;
-const RETURN = 0x06;
 /** Offset that stands for what the kernel thinks whom the frame is for. */
 const PACKET_TYPE = 0xfffff000 + 4;
 const PACKET_OTHERHOST = 3;

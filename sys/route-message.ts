@@ -16,11 +16,13 @@ const ROUTE_HEADER_LENGTH = 12;
 const NEXT_HOP_HEADER_LENGTH = 8;
 const ADDRESS_LENGTH = 16;
 
-const RTM_NEWROUTE = 24;
-const RTM_DELROUTE = 25;
+/** Type of the message of a route that is there now. */
+export const RTM_NEWROUTE = 24;
+/** Type of the message of a route that has gone. */
+export const RTM_DELROUTE = 25;
 const RTM_GETROUTE = 26;
 /** Set in each message of a dump's answer, and in none of an event. */
-const NLM_F_MULTI = 0x002;
+export const NLM_F_MULTI = 0x002;
 const NLM_F_REPLACE = 0x100;
 const RT_TABLE_MAIN = 254;
 const RTN_UNICAST = 1;
