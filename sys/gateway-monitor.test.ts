@@ -96,6 +96,11 @@ function suite(open: () => Subject): void {
   });
 }
 
+/** Lines of `ip -batch` about so many routes that are no default ones. */
+function otherRoutes(verb: "add" | "delete", count: number): string[] {
+  return Array.from({ length: count }, (_, at) => `route ${verb} fd10:${at.toString(16)}::/64 via fd09::3 dev eth0`);
+}
+
 describe("gateways, fake", () => {
   suite(() => {
     const monitor = new FakeGatewayMonitor();
@@ -247,16 +252,15 @@ describe.skipIf(why !== undefined)(`gateways, real${why === undefined ? "" : ` (
 
   test("20,000 other routes: the gateway is known, each update takes few of them, and of their coming and going none is heard", () => {
     const count = 20_000;
-    const routes = (verb: string): string[] => Array.from({ length: count }, (_, at) => `route ${verb} fd10:${at.toString(16)}::/64 via fd09::3 dev eth0`);
-    const { monitor, batch, replace, close } = open("IPv6", ({ batch: before }) => before(routes("add")));
+    const { monitor, batch, replace, close } = open("IPv6", ({ batch: before }) => before(otherRoutes("add", count)));
     try {
       expect(told(monitor.gateways())).toEqual(["1 100"]);
       monitor.refresh();
       // The kernel answers with 32 KiB at most, and a route takes over 100 bytes.
       expect(take(monitor)).toBeGreaterThan((count * 100) / (32 * 1024));
-      batch(routes("delete"));
+      batch(otherRoutes("delete", count));
       expect([take(monitor), monitor.isInDoubt]).toEqual([1, false]);
-      batch(routes("add"));
+      batch(otherRoutes("add", count));
       expect([take(monitor), monitor.isInDoubt]).toEqual([1, false]);
       replace(2, 100);
       take(monitor);
@@ -268,13 +272,12 @@ describe.skipIf(why !== undefined)(`gateways, real${why === undefined ? "" : ` (
 
   test("a dump that passes over the gateway, since other routes went and came meanwhile, does not lose it", () => {
     const count = 4_000;
-    const routes = (verb: string): string[] => Array.from({ length: count }, (_, at) => `route ${verb} fd10:${at.toString(16)}::/64 via fd09::3 dev eth0`);
-    const { monitor, batch, close } = open("IPv6", ({ batch: before }) => before(routes("add")));
+    const { monitor, batch, close } = open("IPv6", ({ batch: before }) => before(otherRoutes("add", count)));
     try {
       monitor.refresh();
       for (let updates = 0; updates < 8; updates++) monitor.update();
       // The kernel goes on after as many routes as it has told, of those that are left.
-      batch([...routes("delete").slice(0, count - 100), "route add fd11::/64 via fd09::3 dev eth0"]);
+      batch([...otherRoutes("delete", count).slice(0, count - 100), "route add fd11::/64 via fd09::3 dev eth0"]);
       take(monitor);
       expect(told(monitor.gateways())).toEqual(["1 100"]);
       settle(monitor);

@@ -1,6 +1,7 @@
 /**
  * The addresses of this host's interfaces, of both families, kept current by netlink events: they wait in the socket until somebody
- * asks. The kernel keeps those of interfaces that nobody asks for to itself: kube-proxy gives one of its own thousands at once. Its twin for tests is `interface-addresses-fake.ts`.
+ * asks. The kernel keeps those of interfaces that nobody asks for to itself: kube-proxy gives one of its own thousands at once.
+ * Its twin for tests is `interface-addresses-fake.ts`.
  */
 
 import { attachFilter, bindRoute, close, hostByteOrder, openRouteDescriptor, PollSet, receive, sendToKernel, setReceiveBuffer } from "./libc.ts";
